@@ -1,0 +1,122 @@
+//! The port: what the meter asks of a store.
+//!
+//! # Adding an operation
+//!
+//! An operation is named for what the domain wants, never for how a store does it: no table,
+//! column or driver type in a name, a signature or an error. Say in MUST sentences what an
+//! implementation owes and what dropping the future means, add the operation to the in-memory
+//! repository, and add to the conformance suite what every implementation has to show.
+
+use async_trait::async_trait;
+
+use crate::activity::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
+use crate::error::RepositoryError;
+use crate::id::GuildId;
+use crate::query::{ActivityCounts, LeaderboardLimit, MessageEntry, Period, Rank, ScoreEntry};
+use crate::score::{GuildRules, ScoreDelta};
+use crate::time::UnixSeconds;
+
+/// The greatest number of events that one [`ActivityRepository::record_many`] takes.
+pub const MAX_EVENTS_PER_CALL: usize = 4_096;
+
+/// A store of members' activity.
+///
+/// Implementations MUST be safe to call from any number of tasks at once, and MUST behave as if
+/// every write took effect at one moment between its call and its return (they are linearizable).
+/// A write MUST NOT return `Ok` before it is as durable as the implementation promises. An error
+/// whose [`RepositoryError::effect`] is `NotApplied` MUST mean that nothing was changed.
+///
+/// # Cancel safety
+///
+/// Dropping the future of a write leaves it either applied once, whole, or not applied at all, and
+/// never disturbs another caller's. Dropping the future of a read has no effect.
+#[async_trait]
+#[cfg_attr(feature = "testing", mockall::automock)]
+pub trait ActivityRepository: Send + Sync + std::fmt::Debug {
+    /// Records one event under the guild's rules ([`ActivityRecord::after_event`]).
+    ///
+    /// An event whose id was recorded before, by anyone, within the time that the implementation
+    /// remembers ids for, MUST change nothing and answer [`EventOutcome::Duplicate`]. Any other
+    /// event MUST raise by one the member's message count and its count for the day of the event
+    /// in the guild's time zone.
+    ///
+    /// Waits for room where the implementation's queue is full.
+    async fn record(&self, event: ActivityEvent) -> Result<EventOutcome, RepositoryError>;
+
+    /// Records one event as [`Self::record`] does, but MUST NOT wait for room: where the queue is
+    /// full it fails with `Overloaded` at once.
+    async fn try_record(&self, event: ActivityEvent) -> Result<EventOutcome, RepositoryError>;
+
+    /// Records events in the given order, all of them or, on an error, none. Answers one outcome
+    /// for each, in the same order.
+    ///
+    /// More than [`MAX_EVENTS_PER_CALL`] events MUST be refused with `InvalidRequest`.
+    async fn record_many(
+        &self,
+        events: Vec<ActivityEvent>,
+    ) -> Result<Vec<EventOutcome>, RepositoryError>;
+
+    /// Moves a member's score by `delta` ([`ActivityRecord::after_adjustment`]) and answers the
+    /// record as it then is. A member not yet known is inserted.
+    async fn adjust_score(
+        &self,
+        member: MemberKey,
+        delta: ScoreDelta,
+        at: UnixSeconds,
+    ) -> Result<ActivityRecord, RepositoryError>;
+
+    /// Finds what is stored of a member; `None` where nothing is.
+    async fn find_member(
+        &self,
+        member: MemberKey,
+    ) -> Result<Option<ActivityRecord>, RepositoryError>;
+
+    /// The number of messages that a member wrote in a period; 0 where nothing is known.
+    async fn messages_in(
+        &self,
+        member: MemberKey,
+        period: Period,
+    ) -> Result<u64, RepositoryError>;
+
+    /// The members of a guild with the greatest scores, each decayed to `at` under the guild's
+    /// rules; the greatest first, equal ones by user id. Members whose score has fallen to 0 are
+    /// members all the same.
+    async fn top_scores(
+        &self,
+        guild: GuildId,
+        at: UnixSeconds,
+        limit: LeaderboardLimit,
+    ) -> Result<Vec<ScoreEntry>, RepositoryError>;
+
+    /// The members of a guild with the most messages in a period; the most first, equal ones by
+    /// user id. Members without a message in it are left out.
+    async fn top_messages(
+        &self,
+        guild: GuildId,
+        period: Period,
+        limit: LeaderboardLimit,
+    ) -> Result<Vec<MessageEntry>, RepositoryError>;
+
+    /// A member's place in the order of [`Self::top_scores`]; `None` where the member is unknown.
+    async fn score_rank(
+        &self,
+        member: MemberKey,
+        at: UnixSeconds,
+    ) -> Result<Option<Rank>, RepositoryError>;
+
+    /// A guild's rules; the defaults where none were set.
+    async fn guild_rules(&self, guild: GuildId) -> Result<GuildRules, RepositoryError>;
+
+    /// Sets a guild's rules. They hold for every event that is recorded after the return.
+    async fn set_guild_rules(
+        &self,
+        guild: GuildId,
+        rules: GuildRules,
+    ) -> Result<(), RepositoryError>;
+
+    /// How much the repository holds.
+    async fn counts(&self) -> Result<ActivityCounts, RepositoryError>;
+}
+
+/// The port is object-safe: callers hold an `Arc<dyn ActivityRepository>`.
+const _: Option<&dyn ActivityRepository> = None;
