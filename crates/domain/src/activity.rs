@@ -41,10 +41,10 @@ impl ActivityRecord {
     /// The member's record after `event`, and what the event did to it. The event's id is not
     /// looked at: whether it is a duplicate is for the repository to say, beforehand.
     ///
-    /// The rule: the message is counted. A member's first one sets the score to
+    /// The rule: the message is counted. Where nothing was stored, it sets the score to
     /// min(max, gain). A later one, `idle` seconds after the last that scored, leaves the score
     /// where `idle` is negative or below the cooldown, and otherwise sets it to
-    /// min(max, max(0, score − decay_per_hour/3600 · max(0, idle − decay_after)) + gain).
+    /// min(max, max(0, score − `decay_per_hour`/3600 · max(0, idle − `decay_after`)) + gain).
     #[must_use]
     pub fn after_event(
         before: Option<Self>,
@@ -60,7 +60,10 @@ impl ActivityRecord {
             };
             return (after, EventOutcome::Scored(after));
         };
-        let counted = Self { messages: before.messages + 1, ..before };
+        let counted = Self {
+            messages: before.messages + 1,
+            ..before
+        };
         if rules.cools_down(event.at.since(before.last_message_at)) {
             return (counted, EventOutcome::CoolingDown(counted));
         }
@@ -74,7 +77,7 @@ impl ActivityRecord {
 
     /// The member's record after an adjustment: inserted or added to, held within 0 and the
     /// guild's maximum, the last time never earlier than before. No message is counted and no
-    /// decay is applied.
+    /// decay is applied: a later `at` ends what decay was pending, and begins a cooldown.
     #[must_use]
     pub fn after_adjustment(
         before: Option<Self>,
@@ -83,8 +86,12 @@ impl ActivityRecord {
         at: UnixSeconds,
         rules: &ScoreRules,
     ) -> Self {
-        let before =
-            before.unwrap_or(Self { member, score: Score::ZERO, last_message_at: at, messages: 0 });
+        let before = before.unwrap_or(Self {
+            member,
+            score: Score::ZERO,
+            last_message_at: at,
+            messages: 0,
+        });
         Self {
             score: rules.adjusted(before.score, delta),
             last_message_at: before.last_message_at.max(at),
@@ -110,9 +117,15 @@ mod tests {
     use super::*;
 
     fn event(seconds: i64) -> ActivityEvent {
-        let member =
-            MemberKey { guild: GuildId::new(1).unwrap(), user: UserId::new(2).unwrap() };
-        ActivityEvent { id: None, member, at: UnixSeconds::new(seconds).unwrap() }
+        let member = MemberKey {
+            guild: GuildId::new(1).unwrap(),
+            user: UserId::new(2).unwrap(),
+        };
+        ActivityEvent {
+            id: None,
+            member,
+            at: UnixSeconds::new(seconds).unwrap(),
+        }
     }
 
     fn run(times: &[i64]) -> (ActivityRecord, EventOutcome) {
@@ -129,7 +142,7 @@ mod tests {
     #[test]
     fn the_first_message_scores_the_gain() {
         let (record, outcome) = run(&[1_000]);
-        assert_eq!(record.score.get(), 1.0);
+        assert_eq!(record.score, Score::new(1.0).unwrap());
         assert_eq!(outcome, EventOutcome::Scored(record));
     }
 
@@ -163,8 +176,14 @@ mod tests {
         let at = |seconds| UnixSeconds::new(seconds).unwrap();
         let member = event(0).member;
         let new = ActivityRecord::after_adjustment(None, member, delta, at(500), &rules);
-        assert_eq!((new.score.get(), new.last_message_at.get(), new.messages), (7.0, 500, 0));
+        assert_eq!(
+            (new.score.get(), new.last_message_at.get(), new.messages),
+            (7.0, 500, 0)
+        );
         let later = ActivityRecord::after_adjustment(Some(new), member, delta, at(400), &rules);
-        assert_eq!((later.score.get(), later.last_message_at.get()), (14.0, 500));
+        assert_eq!(
+            (later.score.get(), later.last_message_at.get()),
+            (14.0, 500)
+        );
     }
 }

@@ -1,21 +1,33 @@
 //! The one error type of the port.
 
-use std::error::Error as StdError;
+use std::error::Error;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-
-use thiserror::Error;
 
 /// Why a repository could not do what it was asked.
 ///
 /// Cheap to clone: where one cause fails several callers, each gets the whole of it, source
 /// included.
-#[derive(Debug, Clone, Error)]
-#[error("{message}")]
+#[derive(Debug, Clone)]
 pub struct RepositoryError {
     kind: RepositoryErrorKind,
     message: Arc<str>,
-    source: Option<Arc<dyn StdError + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+impl fmt::Display for RepositoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+// Written out, so that the source is the shared error itself, which callers can downcast, and not
+// the `Arc` around it.
+impl Error for RepositoryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
 }
 
 /// The kinds of [`RepositoryError`], by what a caller can do about them.
@@ -62,16 +74,24 @@ pub enum Effect {
 impl RepositoryError {
     /// An error without a source.
     pub fn new(kind: RepositoryErrorKind, message: impl Into<Arc<str>>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// An error with the source that caused it.
     pub fn with_source(
         kind: RepositoryErrorKind,
         message: impl Into<Arc<str>>,
-        source: impl StdError + Send + Sync + 'static,
+        source: impl Error + Send + Sync + 'static,
     ) -> Self {
-        Self { kind, message: message.into(), source: Some(Arc::new(source)) }
+        Self {
+            kind,
+            message: message.into(),
+            source: Some(Arc::new(source)),
+        }
     }
 
     /// What kind of error this is.
@@ -86,7 +106,10 @@ impl RepositoryError {
     /// and is left to the caller for that reason.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self.kind, RepositoryErrorKind::Busy { .. } | RepositoryErrorKind::Overloaded)
+        matches!(
+            self.kind,
+            RepositoryErrorKind::Busy { .. } | RepositoryErrorKind::Overloaded
+        )
     }
 
     /// What the failed request did to the store.
@@ -117,12 +140,20 @@ mod tests {
     #[test]
     fn kinds_say_what_a_caller_may_do() {
         let of = |kind| RepositoryError::new(kind, "");
-        let busy =
-            RepositoryErrorKind::Busy { waited: Duration::from_secs(1), attempts: 3 };
+        let busy = RepositoryErrorKind::Busy {
+            waited: Duration::from_secs(1),
+            attempts: 3,
+        };
         assert!(of(busy).is_retryable());
         assert!(of(RepositoryErrorKind::Overloaded).is_retryable());
         assert!(!of(RepositoryErrorKind::OutcomeUnknown).is_retryable());
-        assert_eq!(of(RepositoryErrorKind::OutcomeUnknown).effect(), Effect::Unknown);
-        assert_eq!(of(RepositoryErrorKind::Corrupt).effect(), Effect::NotApplied);
+        assert_eq!(
+            of(RepositoryErrorKind::OutcomeUnknown).effect(),
+            Effect::Unknown
+        );
+        assert_eq!(
+            of(RepositoryErrorKind::Corrupt).effect(),
+            Effect::NotApplied
+        );
     }
 }

@@ -77,7 +77,10 @@ impl<K: Kind> Snowflake<K> {
     /// [`InvalidId`] for 0 and for values above [`Self::MAX`].
     pub fn new(value: u64) -> Result<Self, InvalidId> {
         match NonZeroU64::new(value) {
-            Some(value) if value.get() <= Self::MAX => Ok(Self { value, kind: PhantomData }),
+            Some(value) if value.get() <= Self::MAX => Ok(Self {
+                value,
+                kind: PhantomData,
+            }),
             _ => Err(InvalidId::of::<K>(&value)),
         }
     }
@@ -184,7 +187,10 @@ impl InvalidId {
             input.truncate(end);
             input.push('…');
         }
-        Self { kind: K::NAME, input }
+        Self {
+            kind: K::NAME,
+            input,
+        }
     }
 }
 
@@ -200,12 +206,24 @@ mod tests {
         assert!(GuildId::new(GuildId::MAX + 1).is_err());
         assert!(GuildId::try_from(-1_i64).is_err());
         assert!(GuildId::try_from(0_i64).is_err());
-        assert_eq!(UserId::try_from(7_i64).unwrap(), UserId::try_from(7_u64).unwrap());
+        assert_eq!(
+            UserId::try_from(7_i64).unwrap(),
+            UserId::try_from(7_u64).unwrap()
+        );
     }
 
     #[test]
     fn text_must_be_digits_alone() {
-        for bad in ["", " 1", "+1", "-1", "1.0", "abc", "１", "18446744073709551616"] {
+        for bad in [
+            "",
+            " 1",
+            "+1",
+            "-1",
+            "1.0",
+            "abc",
+            "１",
+            "18446744073709551616",
+        ] {
             assert!(bad.parse::<EventId>().is_err(), "{bad:?}");
         }
         assert_eq!("42".parse::<EventId>().unwrap().to_string(), "42");
@@ -215,7 +233,11 @@ mod tests {
     fn the_error_names_kind_and_input_and_stays_short() {
         let error = "abc".parse::<UserId>().unwrap_err().to_string();
         assert!(error.starts_with("`abc` is not a valid user id"), "{error}");
-        let error = "小".repeat(5_000).parse::<UserId>().unwrap_err().to_string();
+        let error = "小"
+            .repeat(5_000)
+            .parse::<UserId>()
+            .unwrap_err()
+            .to_string();
         assert!(error.chars().count() < 150, "{error}");
     }
 

@@ -15,7 +15,7 @@ pub struct ScoreEntry {
     pub user: UserId,
     /// The score, decayed to the time that was asked for.
     pub score: Score,
-    /// When the score last rose.
+    /// When the score last rose, or a later time that an adjustment named.
     pub last_message_at: UnixSeconds,
 }
 
@@ -84,7 +84,10 @@ impl Default for LeaderboardLimit {
 
 /// The number is no leaderboard limit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{input} is not a valid leaderboard limit: expected 1 to {}", LeaderboardLimit::MAX)]
+#[error(
+    "{input} is not a valid leaderboard limit: expected 1 to {}",
+    LeaderboardLimit::MAX
+)]
 pub struct InvalidLimit {
     input: u16,
 }

@@ -30,13 +30,14 @@ pub const MAX_EVENTS_PER_CALL: usize = 4_096;
 ///
 /// Dropping the future of a write leaves it either applied once, whole, or not applied at all, and
 /// never disturbs another caller's. Dropping the future of a read has no effect.
-#[async_trait]
+// Above `async_trait`, so that expectations return results and not boxed futures.
 #[cfg_attr(feature = "testing", mockall::automock)]
+#[async_trait]
 pub trait ActivityRepository: Send + Sync + std::fmt::Debug {
     /// Records one event under the guild's rules ([`ActivityRecord::after_event`]).
     ///
     /// An event whose id was recorded before, by anyone, within the time that the implementation
-    /// remembers ids for, MUST change nothing and answer [`EventOutcome::Duplicate`]. Any other
+    /// remembers ids for (counted from the recording, by its own clock) MUST change nothing and answer [`EventOutcome::Duplicate`]. Any other
     /// event MUST raise by one the member's message count and its count for the day of the event
     /// in the guild's time zone.
     ///
@@ -72,11 +73,7 @@ pub trait ActivityRepository: Send + Sync + std::fmt::Debug {
     ) -> Result<Option<ActivityRecord>, RepositoryError>;
 
     /// The number of messages that a member wrote in a period; 0 where nothing is known.
-    async fn messages_in(
-        &self,
-        member: MemberKey,
-        period: Period,
-    ) -> Result<u64, RepositoryError>;
+    async fn messages_in(&self, member: MemberKey, period: Period) -> Result<u64, RepositoryError>;
 
     /// The members of a guild with the greatest scores, each decayed to `at` under the guild's
     /// rules; the greatest first, equal ones by user id. Members whose score has fallen to 0 are
@@ -107,7 +104,8 @@ pub trait ActivityRepository: Send + Sync + std::fmt::Debug {
     /// A guild's rules; the defaults where none were set.
     async fn guild_rules(&self, guild: GuildId) -> Result<GuildRules, RepositoryError>;
 
-    /// Sets a guild's rules. They hold for every event that is recorded after the return.
+    /// Sets a guild's rules. They hold for every event that is recorded, and for every score that is
+    /// read, after the return.
     async fn set_guild_rules(
         &self,
         guild: GuildId,

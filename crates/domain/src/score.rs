@@ -18,7 +18,7 @@ pub const MAX_RULE_SECONDS: i64 = 3_155_760_000;
 /// A member's score: finite, 0 ≤ score ≤ [`MAX_SCORE_LIMIT`].
 ///
 /// The guild's own maximum is part of its [`ScoreRules`] and applied by them.
-#[derive(Debug, Clone, Copy, PartialEq, PartialOrd, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Score(f64);
 
 impl Score {
@@ -35,7 +35,11 @@ impl Score {
             // `+ 0.0` turns -0.0 into 0.0, so that equal scores are equal to the bit.
             Ok(Self(score + 0.0))
         } else {
-            Err(InvalidScore { what: "score", least: 0.0, input: score })
+            Err(InvalidScore {
+                what: "score",
+                least: 0.0,
+                input: score,
+            })
         }
     }
 
@@ -52,6 +56,12 @@ impl Eq for Score {}
 impl Ord for Score {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.total_cmp(&other.0)
+    }
+}
+
+impl PartialOrd for Score {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -76,7 +86,11 @@ impl ScoreDelta {
         if (-MAX_SCORE_LIMIT..=MAX_SCORE_LIMIT).contains(&delta) {
             Ok(Self(delta))
         } else {
-            Err(InvalidScore { what: "score delta", least: -MAX_SCORE_LIMIT, input: delta })
+            Err(InvalidScore {
+                what: "score delta",
+                least: -MAX_SCORE_LIMIT,
+                input: delta,
+            })
         }
     }
 
@@ -177,7 +191,11 @@ impl ScoreRules {
         if max_score > 0.0 {
             Ok(Self { max_score, ..self })
         } else {
-            Err(InvalidRule::new("max_score", &max_score, "a number above 0"))
+            Err(InvalidRule::new(
+                "max_score",
+                &max_score,
+                "a number above 0",
+            ))
         }
     }
 
@@ -187,7 +205,10 @@ impl ScoreRules {
     ///
     /// [`InvalidRule`] where the value is out of the range given above.
     pub fn with_gain_per_message(self, gain_per_message: f64) -> Result<Self, InvalidRule> {
-        Ok(Self { gain_per_message: points("gain_per_message", gain_per_message)?, ..self })
+        Ok(Self {
+            gain_per_message: points("gain_per_message", gain_per_message)?,
+            ..self
+        })
     }
 
     /// These rules with another cooldown.
@@ -196,7 +217,10 @@ impl ScoreRules {
     ///
     /// [`InvalidRule`] where the value is out of the range given above.
     pub fn with_cooldown_seconds(self, cooldown_seconds: i64) -> Result<Self, InvalidRule> {
-        Ok(Self { cooldown_seconds: seconds("cooldown_seconds", cooldown_seconds)?, ..self })
+        Ok(Self {
+            cooldown_seconds: seconds("cooldown_seconds", cooldown_seconds)?,
+            ..self
+        })
     }
 
     /// These rules with another grace before the decay.
@@ -206,7 +230,10 @@ impl ScoreRules {
     /// [`InvalidRule`] where the value is out of the range given above.
     pub fn with_decay_after_seconds(self, decay_after_seconds: i64) -> Result<Self, InvalidRule> {
         let decay_after_seconds = seconds("decay_after_seconds", decay_after_seconds)?;
-        Ok(Self { decay_after_seconds, ..self })
+        Ok(Self {
+            decay_after_seconds,
+            ..self
+        })
     }
 
     /// These rules with another decay.
@@ -215,7 +242,10 @@ impl ScoreRules {
     ///
     /// [`InvalidRule`] where the value is out of the range given above.
     pub fn with_decay_per_hour(self, decay_per_hour: f64) -> Result<Self, InvalidRule> {
-        Ok(Self { decay_per_hour: points("decay_per_hour", decay_per_hour)?, ..self })
+        Ok(Self {
+            decay_per_hour: points("decay_per_hour", decay_per_hour)?,
+            ..self
+        })
     }
 
     /// The score after a member's first message: min(max, gain).
@@ -232,15 +262,15 @@ impl ScoreRules {
     }
 
     /// The score that `stored`, last raised at `last`, has fallen to at time `at`:
-    /// max(0, stored − decay_per_hour/3600 · max(0, at − last − decay_after)).
+    /// max(0, stored − `decay_per_hour`/3600 · max(0, at − last − `decay_after`)).
     ///
     /// Before `last` there is no decay.
     #[must_use]
     pub fn decayed(&self, stored: Score, last: UnixSeconds, at: UnixSeconds) -> Score {
         let decaying = (at.since(last) - self.decay_after_seconds).max(0);
         #[expect(clippy::cast_precision_loss, reason = "times are below 2^37")]
-        let lost = self.decay_per_second() * decaying as f64;
-        Score((stored.0 - lost).max(0.0))
+        let decay = self.decay_per_second() * decaying as f64;
+        Score((stored.0 - decay).max(0.0))
     }
 
     /// The score after a message that scores: decayed to `at`, plus the gain, at most the maximum.
@@ -266,7 +296,11 @@ fn seconds(rule: &'static str, value: i64) -> Result<i64, InvalidRule> {
     if (0..=MAX_RULE_SECONDS).contains(&value) {
         Ok(value)
     } else {
-        Err(InvalidRule::new(rule, &value, "whole seconds from 0 to 3155760000"))
+        Err(InvalidRule::new(
+            rule,
+            &value,
+            "whole seconds from 0 to 3155760000",
+        ))
     }
 }
 
@@ -281,7 +315,11 @@ pub struct InvalidRule {
 
 impl InvalidRule {
     fn new(rule: &'static str, input: &dyn fmt::Display, expected: &'static str) -> Self {
-        Self { rule, input: input.to_string(), expected }
+        Self {
+            rule,
+            input: input.to_string(),
+            expected,
+        }
     }
 
     /// The name of the rule, as in [`ScoreRules`].
@@ -318,7 +356,13 @@ mod tests {
         for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.1, 1e9 + 1.0] {
             assert!(Score::new(bad).is_err(), "{bad}");
         }
-        for bad in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1e9 - 1.0, 1e300] {
+        for bad in [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            -1e9 - 1.0,
+            1e300,
+        ] {
             assert!(ScoreDelta::new(bad).is_err(), "{bad}");
         }
         assert!(score(-0.0).get().is_sign_positive());
@@ -348,7 +392,10 @@ mod tests {
             (rules.with_max_score(f64::NAN), "max_score"),
             (rules.with_gain_per_message(-1.0), "gain_per_message"),
             (rules.with_cooldown_seconds(-1), "cooldown_seconds"),
-            (rules.with_decay_after_seconds(MAX_RULE_SECONDS + 1), "decay_after_seconds"),
+            (
+                rules.with_decay_after_seconds(MAX_RULE_SECONDS + 1),
+                "decay_after_seconds",
+            ),
             (rules.with_decay_per_hour(f64::INFINITY), "decay_per_hour"),
         ] {
             let error = error.unwrap_err();
@@ -360,9 +407,18 @@ mod tests {
     #[test]
     fn decay_is_linear_after_the_grace_and_never_below_zero() {
         let rules = ScoreRules::default();
-        assert_eq!(rules.decayed(score(50.0), at(1_000), at(1_300)), score(50.0));
-        assert_eq!(rules.decayed(score(50.0), at(1_000), at(1_300 + 3_600)), score(44.0));
-        assert_eq!(rules.decayed(score(50.0), at(1_000), at(1_000_000)), Score::ZERO);
+        assert_eq!(
+            rules.decayed(score(50.0), at(1_000), at(1_300)),
+            score(50.0)
+        );
+        assert_eq!(
+            rules.decayed(score(50.0), at(1_000), at(1_300 + 3_600)),
+            score(44.0)
+        );
+        assert_eq!(
+            rules.decayed(score(50.0), at(1_000), at(1_000_000)),
+            Score::ZERO
+        );
         assert_eq!(rules.decayed(score(50.0), at(1_000), at(0)), score(50.0));
     }
 

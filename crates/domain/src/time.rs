@@ -24,8 +24,12 @@ impl Clock for SystemClock {
     fn now(&self) -> UnixSeconds {
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let now = std::time::SystemTime::now();
-        let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs());
-        UnixSeconds(i64::try_from(seconds).map_or(UnixSeconds::MAX.0, |s| s.min(UnixSeconds::MAX.0)))
+        let seconds = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |elapsed| elapsed.as_secs());
+        UnixSeconds(
+            i64::try_from(seconds).map_or(UnixSeconds::MAX.0, |s| s.min(UnixSeconds::MAX.0)),
+        )
     }
 }
 
@@ -71,7 +75,11 @@ impl UnixSeconds {
     /// This time moved by `seconds`, held within the bounds.
     #[must_use]
     pub fn saturating_add(self, seconds: i64) -> Self {
-        Self(self.0.saturating_add(seconds).clamp(Self::MIN.0, Self::MAX.0))
+        Self(
+            self.0
+                .saturating_add(seconds)
+                .clamp(Self::MIN.0, Self::MAX.0),
+        )
     }
 
     fn timestamp(self) -> Timestamp {
@@ -103,8 +111,9 @@ impl FromStr for UnixSeconds {
         if let Ok(seconds) = text.parse::<i64>() {
             return Self::new(seconds);
         }
-        let timestamp: Timestamp =
-            text.parse().map_err(|_| InvalidTime::Unreadable { input: shortened(text) })?;
+        let timestamp: Timestamp = text.parse().map_err(|_| InvalidTime::Unreadable {
+            input: shortened(text),
+        })?;
         Self::new(timestamp.as_millisecond().div_euclid(1_000))
     }
 }
@@ -148,7 +157,13 @@ impl Day {
 /// `YYYYMMDD`.
 impl fmt::Display for Day {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:04}{:02}{:02}", self.0.year(), self.0.month(), self.0.day())
+        write!(
+            f,
+            "{:04}{:02}{:02}",
+            self.0.year(),
+            self.0.month(),
+            self.0.day()
+        )
     }
 }
 
@@ -157,7 +172,10 @@ impl FromStr for Day {
     type Err = InvalidPeriod;
 
     fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
-        let invalid = || InvalidPeriod { expected: "a day as YYYYMMDD", input: shortened(text) };
+        let invalid = || InvalidPeriod {
+            expected: "a day as YYYYMMDD",
+            input: shortened(text),
+        };
         let [year, month, day] = digits(text, [4, 2, 2]).ok_or_else(invalid)?;
         date(year, month, day).map(Self).ok_or_else(invalid)
     }
@@ -170,7 +188,10 @@ pub struct Month(Date);
 impl Month {
     /// The days of the month, first to last.
     pub fn days(self) -> impl Iterator<Item = Day> {
-        self.0.series(1.day()).take_while(move |day| day.month() == self.0.month()).map(Day)
+        self.0
+            .series(1.day())
+            .take_while(move |day| day.month() == self.0.month())
+            .map(Day)
     }
 }
 
@@ -186,7 +207,10 @@ impl FromStr for Month {
     type Err = InvalidPeriod;
 
     fn from_str(text: &str) -> Result<Self, InvalidPeriod> {
-        let invalid = || InvalidPeriod { expected: "a month as YYYYMM", input: shortened(text) };
+        let invalid = || InvalidPeriod {
+            expected: "a month as YYYYMM",
+            input: shortened(text),
+        };
         let [year, month] = digits(text, [4, 2]).ok_or_else(invalid)?;
         date(year, month, 1).map(Self).ok_or_else(invalid)
     }
@@ -209,7 +233,9 @@ fn digits<const N: usize>(text: &str, widths: [usize; N]) -> Option<[u16; N]> {
             at += 1;
         }
         let part = text.get(at..at + width)?;
-        part.bytes().all(|byte| byte.is_ascii_digit()).then_some(())?;
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then_some(())?;
         parts[index] = part.parse().ok()?;
         at += width;
     }
@@ -217,7 +243,12 @@ fn digits<const N: usize>(text: &str, widths: [usize; N]) -> Option<[u16; N]> {
 }
 
 fn date(year: u16, month: u16, day: u16) -> Option<Date> {
-    Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()
+    Date::new(
+        year.try_into().ok()?,
+        month.try_into().ok()?,
+        day.try_into().ok()?,
+    )
+    .ok()
 }
 
 /// The input names no calendar day or month.
@@ -247,11 +278,17 @@ impl GuildTimeZone {
             .ok()
             .filter(|zone| zone.iana_name().is_some())
             .map(|zone| Self { zone })
-            .ok_or_else(|| UnknownTimeZone { input: shortened(name) })
+            .ok_or_else(|| UnknownTimeZone {
+                input: shortened(name),
+            })
     }
 
     /// The zone's IANA name in its usual spelling.
     #[must_use]
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a zone without a name is not constructed"
+    )]
     pub fn name(&self) -> &str {
         self.zone.iana_name().expect("checked at construction")
     }
@@ -266,7 +303,9 @@ impl GuildTimeZone {
 /// UTC.
 impl Default for GuildTimeZone {
     fn default() -> Self {
-        Self { zone: TimeZone::UTC }
+        Self {
+            zone: TimeZone::UTC,
+        }
     }
 }
 
@@ -318,7 +357,12 @@ mod tests {
     fn milliseconds_and_negative_times_are_refused_by_name() {
         let error = UnixSeconds::new(1_755_820_801_000).unwrap_err();
         assert!(error.to_string().contains("milliseconds"), "{error}");
-        assert!(UnixSeconds::new(-1).unwrap_err().to_string().contains("1970"));
+        assert!(
+            UnixSeconds::new(-1)
+                .unwrap_err()
+                .to_string()
+                .contains("1970")
+        );
         assert_eq!(UnixSeconds::new(0).unwrap(), UnixSeconds::MIN);
         assert_eq!(UnixSeconds::new(99_999_999_999).unwrap(), UnixSeconds::MAX);
     }
@@ -333,7 +377,13 @@ mod tests {
         ] {
             assert_eq!(text.parse::<UnixSeconds>().unwrap(), at(seconds), "{text}");
         }
-        for text in ["yesterday", "", "2025-08-22", "1969-12-31T23:59:59.9Z", "1755820801000"] {
+        for text in [
+            "yesterday",
+            "",
+            "2025-08-22",
+            "1969-12-31T23:59:59.9Z",
+            "1755820801000",
+        ] {
             assert!(text.parse::<UnixSeconds>().is_err(), "{text}");
         }
         assert_eq!(at(1_755_820_801).to_string(), "2025-08-22T00:00:01Z");
@@ -349,18 +399,36 @@ mod tests {
     #[test]
     fn a_guilds_zone_decides_the_day() {
         let midnight_in_utc = at(1_755_820_800);
-        let day = |zone| GuildTimeZone::new(zone).unwrap().day_of(midnight_in_utc).to_string();
+        let day = |zone| {
+            GuildTimeZone::new(zone)
+                .unwrap()
+                .day_of(midnight_in_utc)
+                .to_string()
+        };
         assert_eq!(day("UTC"), "20250822");
         assert_eq!(day("Asia/Taipei"), "20250822");
         assert_eq!(day("America/New_York"), "20250821");
-        assert_eq!(GuildTimeZone::default().day_of(midnight_in_utc).to_string(), "20250822");
+        assert_eq!(
+            GuildTimeZone::default().day_of(midnight_in_utc).to_string(),
+            "20250822"
+        );
     }
 
     #[test]
     fn zones_are_found_by_name_without_regard_to_case() {
-        assert_eq!(GuildTimeZone::new("asia/taipei").unwrap().name(), "Asia/Taipei");
+        assert_eq!(
+            GuildTimeZone::new("asia/taipei").unwrap().name(),
+            "Asia/Taipei"
+        );
         assert_eq!(GuildTimeZone::new("utc").unwrap(), GuildTimeZone::default());
-        for bad in ["", "Mars/Olympus", "+08:00", "../etc/passwd", "unknown", "Etc/Unknown"] {
+        for bad in [
+            "",
+            "Mars/Olympus",
+            "+08:00",
+            "../etc/passwd",
+            "unknown",
+            "Etc/Unknown",
+        ] {
             assert!(GuildTimeZone::new(bad).is_err(), "{bad:?}");
         }
     }
@@ -374,7 +442,15 @@ mod tests {
         assert_eq!(day.month().to_string(), "202402");
         assert_eq!(day.month().days().count(), 29);
         assert_eq!("202402".parse::<Month>().unwrap().days().last(), Some(day));
-        for bad in ["20250229", "2024022", "2024-0229", "202402-29", "２０２４", "+0240229", ""] {
+        for bad in [
+            "20250229",
+            "2024022",
+            "2024-0229",
+            "202402-29",
+            "２０２４",
+            "+0240229",
+            "",
+        ] {
             assert!(bad.parse::<Day>().is_err(), "{bad:?}");
         }
         for bad in ["202413", "2024", "2024/01", "20240101"] {

@@ -1,0 +1,149 @@
+//! The busy handler: how a connection polls for a lock that another connection holds.
+//!
+//! SQLite's file locks have no queue and no wake-up, so waiting is polling. SQLite's own handler
+//! grows its sleeps to 100 ms, which shows as a tail of 200 ms between processes that each hold the
+//! lock for a millisecond. This one sleeps between a quarter and two milliseconds, at random, so
+//! that neighbours do not poll in step.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rusqlite::Connection;
+
+const FIRST_SLEEP: Duration = Duration::from_micros(250);
+const LONGEST_SLEEP: Duration = Duration::from_millis(2);
+
+// rusqlite's handler is a plain function in part of the supported version range, so what one
+// attempt may spend is kept per thread. A connection is used by one thread at a time, and SQLite
+// calls the handler on that thread.
+thread_local! {
+    static WAIT: RefCell<Wait> = RefCell::new(Wait::default());
+}
+
+#[derive(Debug, Default)]
+struct Wait {
+    budget: Duration,
+    since: Option<Instant>,
+    spent: Waited,
+    rng: Rng,
+}
+
+/// What waiting for locks has cost the calling thread.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Waited {
+    /// How often it slept.
+    pub(crate) sleeps: u64,
+    /// How long it slept.
+    pub(crate) time: Duration,
+}
+
+impl Wait {
+    /// How long to sleep before the next poll, the `count`-th of this wait; `None` to give up.
+    fn next_sleep(&mut self, count: i32, now: Instant) -> Option<Duration> {
+        let since = match self.since {
+            Some(since) if count > 0 => since,
+            _ => *self.since.insert(now),
+        };
+        let left = self
+            .budget
+            .checked_sub(now.saturating_duration_since(since))?;
+        if left.is_zero() {
+            return None;
+        }
+        let nominal = LONGEST_SLEEP.min(FIRST_SLEEP * 2_u32.pow(count.clamp(0, 8).cast_unsigned()));
+        Some(nominal.mul_f64(0.5 + self.rng.f64() / 2.0).min(left))
+    }
+}
+
+/// Makes `connection` wait for locks by this module's rule.
+pub(crate) fn install(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(on_busy as fn(i32) -> bool))
+}
+
+/// Lets the next statements of the calling thread wait for a lock for `budget`, each.
+pub(crate) fn allow(budget: Duration) {
+    WAIT.with_borrow_mut(|wait| {
+        wait.budget = budget;
+        wait.since = None;
+    });
+}
+
+/// What the calling thread has waited since it was last asked.
+pub(crate) fn take_waited() -> Waited {
+    WAIT.with_borrow_mut(|wait| std::mem::take(&mut wait.spent))
+}
+
+fn on_busy(count: i32) -> bool {
+    let sleep = WAIT.with_borrow_mut(|wait| wait.next_sleep(count, Instant::now()));
+    let Some(sleep) = sleep else { return false };
+    let before = Instant::now();
+    std::thread::sleep(sleep);
+    WAIT.with_borrow_mut(|wait| {
+        wait.spent.sleeps += 1;
+        wait.spent.time += before.elapsed();
+    });
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sleeps_grow_to_two_milliseconds_and_end_with_the_budget() {
+        let start = Instant::now();
+        let mut wait = Wait {
+            budget: Duration::from_millis(20),
+            rng: Rng::with_seed(1),
+            ..Wait::default()
+        };
+        let mut now = start;
+        let mut sleeps = Vec::new();
+        while let Some(sleep) = wait.next_sleep(i32::try_from(sleeps.len()).unwrap(), now) {
+            sleeps.push(sleep);
+            now += sleep;
+        }
+        assert_eq!(now - start, Duration::from_millis(20));
+        assert!(sleeps[0] <= FIRST_SLEEP);
+        assert!(sleeps.iter().all(|sleep| *sleep <= LONGEST_SLEEP));
+        assert!(
+            sleeps[5..sleeps.len() - 1]
+                .iter()
+                .all(|sleep| *sleep >= LONGEST_SLEEP / 2)
+        );
+    }
+
+    #[test]
+    fn a_new_wait_begins_afresh() {
+        let start = Instant::now();
+        let mut wait = Wait {
+            budget: Duration::from_millis(1),
+            ..Wait::default()
+        };
+        assert!(wait.next_sleep(0, start).is_some());
+        let later = start + Duration::from_secs(1);
+        assert!(wait.next_sleep(1, later).is_none());
+        assert!(wait.next_sleep(0, later).is_some());
+    }
+
+    #[test]
+    fn without_a_budget_there_is_no_wait() {
+        assert_eq!(Wait::default().next_sleep(0, Instant::now()), None);
+    }
+
+    #[test]
+    fn waiting_neighbours_do_not_poll_in_step() {
+        let sleeps = |seed| {
+            let mut wait = Wait {
+                budget: Duration::from_secs(1),
+                rng: Rng::with_seed(seed),
+                ..Wait::default()
+            };
+            (0..20)
+                .map(|count| wait.next_sleep(count, Instant::now()))
+                .collect::<Vec<_>>()
+        };
+        assert_ne!(sleeps(1), sleeps(2));
+    }
+}

@@ -1,0 +1,183 @@
+//! What can be set about a database.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use roas_domain::{Clock, SystemClock};
+
+use crate::retry::RetryPolicy;
+
+/// Where a database is and how it is to be used. The defaults suit a bot.
+///
+/// ```
+/// use roas_db::{Config, Durability, RetryPolicy};
+///
+/// let config = Config::new("roas.db")
+///     .durability(Durability::Normal)
+///     .retry(RetryPolicy::aggressive());
+/// ```
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) path: PathBuf,
+    pub(crate) access: Access,
+    pub(crate) on_old_schema: OnOldSchema,
+    pub(crate) durability: Durability,
+    pub(crate) retry: RetryPolicy,
+    pub(crate) readers: usize,
+    pub(crate) queue_capacity: usize,
+    pub(crate) batch_limit: usize,
+    pub(crate) remember_events_for: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) vfs: Option<String>,
+}
+
+/// What a database is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Reading and writing. Creates the file where there is none.
+    #[default]
+    ReadWrite,
+    /// Reading alone. Never creates or changes a file; writes fail with `ReadOnly`.
+    ReadOnly,
+}
+
+/// What to do with a schema that is older than the current one, or with a file that has none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnOldSchema {
+    /// Bring it to the current one.
+    #[default]
+    Migrate,
+    /// Refuse to open it.
+    Refuse,
+}
+
+/// What an acknowledged write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// A killed process and a power cut: every commit is synced (`synchronous=FULL`). Costs little,
+    /// because commits are shared.
+    #[default]
+    Full,
+    /// A killed process; a power cut may take the last commits before it (`synchronous=NORMAL`).
+    /// The file stays consistent.
+    Normal,
+}
+
+impl Durability {
+    /// `full` or `normal`, as SQLite's `synchronous` names them.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Normal => "normal",
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, for the database at `path`.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            access: Access::default(),
+            on_old_schema: OnOldSchema::default(),
+            durability: Durability::default(),
+            retry: RetryPolicy::default(),
+            readers: 4,
+            queue_capacity: 8_192,
+            batch_limit: 4_096,
+            remember_events_for: Duration::from_secs(7 * 24 * 60 * 60),
+            clock: Arc::new(SystemClock),
+            vfs: None,
+        }
+    }
+
+    /// The path as it was given.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What to open it for. Default: reading and writing.
+    #[must_use]
+    pub fn access(self, access: Access) -> Self {
+        Self { access, ..self }
+    }
+
+    /// What to do with an older schema. Default: migrate.
+    #[must_use]
+    pub fn on_old_schema(self, on_old_schema: OnOldSchema) -> Self {
+        Self {
+            on_old_schema,
+            ..self
+        }
+    }
+
+    /// What an acknowledged write survives. Default: a power cut.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// How to wait for locks. Default: [`RetryPolicy::balanced`].
+    #[must_use]
+    pub fn retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// How many connections may read at a time, at least 1. Default: 4.
+    #[must_use]
+    pub fn readers(self, readers: usize) -> Self {
+        Self {
+            readers: readers.max(1),
+            ..self
+        }
+    }
+
+    /// How many writes may wait in the queue, at least 1; further callers wait for room. Default:
+    /// 8,192.
+    #[must_use]
+    pub fn queue_capacity(self, writes: usize) -> Self {
+        Self {
+            queue_capacity: writes.max(1),
+            ..self
+        }
+    }
+
+    /// How many events one transaction takes, at least 1. A single call with more of them is one
+    /// transaction all the same. Default: 4,096.
+    #[must_use]
+    pub fn batch_limit(self, events: usize) -> Self {
+        Self {
+            batch_limit: events.max(1),
+            ..self
+        }
+    }
+
+    /// For how long after its recording an event's id is remembered at least. Default: 7 days.
+    #[must_use]
+    pub fn remember_events_for(self, window: Duration) -> Self {
+        Self {
+            remember_events_for: window,
+            ..self
+        }
+    }
+
+    /// The clock by which event ids are remembered. Default: the machine's.
+    #[must_use]
+    pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The SQLite VFS to open files through, such as `unix-dotfile` on a file system without
+    /// working POSIX locks. Default: SQLite's own choice. A VFS without shared memory cannot do
+    /// WAL; the database then falls back to a rollback journal.
+    #[must_use]
+    pub fn vfs(self, name: impl Into<String>) -> Self {
+        Self {
+            vfs: Some(name.into()),
+            ..self
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The connection factory: the only place that opens SQLite.
+//!
+//! # Architecture invariants
+//!
+//! Nothing else in the process opens a database file, its WAL or its shared memory, not even to
+//! read a byte: closing any descriptor of a file drops all POSIX locks that the process holds on
+//! it, SQLite's included, and a neighbour may then commit over ours. Sizes and identities come from
+//! `fs::metadata`, which opens nothing.
+//!
+//! Paths are made absolute and are never read as URIs. Every setting is read back.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::busy;
+use crate::config::{Config, Durability};
+use crate::error::{Failure, OpenError, SqliteError, is_contended};
+use crate::retry::{Retry, RetryError, RetryPolicy};
+
+/// SQLite's first release that does not corrupt a database when a WAL is reset beside a checkpoint.
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Past this size a WAL file is cut back when SQLite next resets it.
+const WAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
+
+/// Pages that a writer and a reader keep in memory, in KiB (negative: that is how the pragma tells
+/// KiB from pages).
+const CACHE_SIZE_KIB: i64 = -16 * 1024;
+
+/// Settings that every connection has. Some answer the new value and some do not: each is read back.
+const COMMON_SETTINGS: [(&str, i64); 6] = [
+    ("foreign_keys", 1),
+    ("trusted_schema", 0),
+    ("cell_size_check", 1),
+    ("cache_size", CACHE_SIZE_KIB),
+    ("temp_store", 2),
+    ("mmap_size", 0),
+];
+
+/// Opens connections to one database file, each set up and checked alike.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnectionFactory {
+    path: PathBuf,
+    durability: Durability,
+    retry: RetryPolicy,
+    vfs: Option<String>,
+    _claim: Option<Arc<Claim>>,
+}
+
+/// How changes reach the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum JournalMode {
+    /// Readers and the writer go on side by side.
+    Wal,
+    /// The fallback where WAL cannot be had: a writer shuts readers out while it commits.
+    Delete,
+}
+
+impl JournalMode {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Wal => "wal",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// How a connection that only reads opens the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReaderMode {
+    /// Read-only, beside connections of others that keep the WAL and the shared memory alive.
+    Beside,
+    /// With the right to write, of which no use is made but to remove the WAL and the shared memory
+    /// that opening a cleanly closed database brings about.
+    Alone,
+}
+
+impl ConnectionFactory {
+    /// A factory for the file that `config` names, which need not exist yet.
+    pub(crate) fn new(config: &Config) -> Result<Self, OpenError> {
+        if rusqlite::version_number() < OLDEST_SQLITE {
+            return Err(OpenError::SqliteTooOld {
+                found: rusqlite::version(),
+            });
+        }
+        Ok(Self {
+            path: absolute(&config.path)?,
+            durability: config.durability,
+            retry: config.retry.clone(),
+            vfs: config.vfs.clone(),
+            _claim: None,
+        })
+    }
+
+    /// Claims the file for this process's one writer; the claim ends with the last clone.
+    pub(crate) fn claimed(self) -> Result<Self, OpenError> {
+        let claim = Claim::new(&self.path)?;
+        Ok(Self {
+            _claim: Some(Arc::new(claim)),
+            ..self
+        })
+    }
+
+    /// The file's absolute path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) const fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// This factory with another policy, for the fallback without WAL.
+    pub(crate) fn with_retry(self, retry: RetryPolicy) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// Creates the file, empty, for its owner alone (0600); SQLite gives the WAL and the shared
+    /// memory the same mode. Answers whether it was this call that created it.
+    pub(crate) fn create_file(&self) -> Result<bool, OpenError> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // Opening and closing a file that was not there cannot drop anyone's locks on it.
+        match options.open(&self.path) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(source) => Err(OpenError::Io {
+                path: self.path.clone(),
+                doing: "create",
+                source,
+            }),
+        }
+    }
+
+    /// Opens the writer's connection and puts the file into WAL mode, where that can be had.
+    pub(crate) fn open_writer(&self) -> Result<(Connection, JournalMode), OpenError> {
+        self.retrying("open", || {
+            let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+            let mode = self.set_journal_mode(&connection)?;
+            let synchronous = match self.durability {
+                Durability::Full => 2,
+                Durability::Normal => 1,
+            };
+            self.apply(&connection, &COMMON_SETTINGS)?;
+            self.apply(
+                &connection,
+                &[
+                    ("synchronous", synchronous),
+                    ("journal_size_limit", WAL_SIZE_LIMIT_BYTES),
+                    // Checkpoints are the maintenance thread's: see maintenance.rs.
+                    ("wal_autocheckpoint", 0),
+                ],
+            )?;
+            Ok((connection, mode))
+        })
+    }
+
+    /// Opens a connection that only reads.
+    pub(crate) fn open_reader(&self, mode: ReaderMode) -> Result<Connection, OpenError> {
+        let flags = match mode {
+            ReaderMode::Beside => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            ReaderMode::Alone => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        };
+        self.retrying("read", || {
+            let connection = self.open(flags)?;
+            self.apply(&connection, &COMMON_SETTINGS)?;
+            self.apply(&connection, &[("query_only", 1)])?;
+            Ok(connection)
+        })
+    }
+
+    /// The mode in which a connection leaves no trace of itself: no file is created that stays, and
+    /// nothing is changed.
+    ///
+    /// A read-only connection to a database in WAL mode creates the WAL and the shared memory where
+    /// they are missing, and cannot remove them. Where a WAL or a journal is there already, somebody
+    /// has the file open or died with it; then a read-only connection creates nothing, and moves
+    /// nothing out of them when it closes.
+    pub(crate) fn traceless_mode(&self) -> ReaderMode {
+        let in_use = ["-wal", "-journal"]
+            .into_iter()
+            .any(|suffix| fs::metadata(with_suffix(&self.path, suffix)).is_ok());
+        let writable = fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
+        if in_use || !writable {
+            ReaderMode::Beside
+        } else {
+            ReaderMode::Alone
+        }
+    }
+
+    /// Runs `attempt` under the policy, with the busy handler's budget set.
+    pub(crate) fn retrying<T>(
+        &self,
+        doing: &'static str,
+        mut attempt: impl FnMut() -> Result<T, AttemptError>,
+    ) -> Result<T, OpenError> {
+        let result = Retry::new(&self.retry, Instant::now(), Rng::new()).run(
+            |error| matches!(error, AttemptError::Sqlite(error) if is_contended(error)),
+            |budget| {
+                busy::allow(budget);
+                attempt()
+            },
+        );
+        result.map_err(|error| match error {
+            RetryError::Exhausted(exhausted, AttemptError::Sqlite(error)) => OpenError::Busy {
+                path: self.path.clone(),
+                waited: exhausted.waited,
+                attempts: exhausted.attempts,
+                source: SqliteError::from(error),
+            },
+            RetryError::Failed(AttemptError::Sqlite(error)) => self.sqlite_error(doing, error),
+            RetryError::Exhausted(_, AttemptError::Open(error))
+            | RetryError::Failed(AttemptError::Open(error)) => error,
+        })
+    }
+
+    /// The error for a statement that failed while the file was being opened or migrated.
+    pub(crate) fn sqlite_error(&self, doing: &'static str, error: rusqlite::Error) -> OpenError {
+        let path = self.path.clone();
+        match Failure::of(&error) {
+            Failure::Corrupt
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
+            {
+                OpenError::NotADatabase { path }
+            }
+            Failure::ReadOnly => OpenError::ReadOnlyFile { path },
+            _ => OpenError::Sqlite {
+                path,
+                doing,
+                source: SqliteError::from(error),
+            },
+        }
+    }
+
+    fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
+        // A connection is used by one thread at a time; the path has no symbolic link left in it.
+        let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        #[expect(clippy::disallowed_methods, reason = "this is the connection factory")]
+        let mut connection = match &self.vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str())?,
+            None => Connection::open_with_flags(&self.path, flags)?,
+        };
+        // First of all: every other statement may meet a lock.
+        busy::install(&mut connection)?;
+        Ok(connection)
+    }
+
+    fn set_journal_mode(&self, connection: &Connection) -> Result<JournalMode, AttemptError> {
+        // Asked first, because switching needs the file to itself.
+        let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        if mode == "wal" {
+            return Ok(JournalMode::Wal);
+        }
+        let mode: String =
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        if mode == "wal" {
+            return Ok(JournalMode::Wal);
+        }
+        tracing::warn!(
+            path = %self.path.display(),
+            "WAL is not to be had here; falling back to a rollback journal and the aggressive policy"
+        );
+        connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+        Ok(JournalMode::Delete)
+    }
+
+    fn apply(
+        &self,
+        connection: &Connection,
+        settings: &[(&'static str, i64)],
+    ) -> Result<(), AttemptError> {
+        for &(setting, wanted) in settings {
+            connection.pragma_update(None, setting, wanted)?;
+            let found = connection.pragma_query_value(None, setting, |row| row.get::<_, i64>(0));
+            // A file system without memory mapping has no mmap_size to read back.
+            let found = found.or_else(|error| match error {
+                rusqlite::Error::QueryReturnedNoRows if setting == "mmap_size" => Ok(0),
+                error => Err(error),
+            })?;
+            if found != wanted {
+                return Err(AttemptError::Open(OpenError::Setting {
+                    path: self.path.clone(),
+                    setting,
+                    wanted,
+                    found,
+                }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Why one attempt at opening failed.
+#[derive(Debug)]
+pub(crate) enum AttemptError {
+    Sqlite(rusqlite::Error),
+    Open(OpenError),
+}
+
+impl From<rusqlite::Error> for AttemptError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<OpenError> for AttemptError {
+    fn from(error: OpenError) -> Self {
+        Self::Open(error)
+    }
+}
+
+/// The files that this process has open for writing.
+static CLAIMS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+/// One process, one writer a file: two would only wait for each other.
+#[derive(Debug)]
+struct Claim {
+    path: PathBuf,
+}
+
+impl Claim {
+    fn new(path: &Path) -> Result<Self, OpenError> {
+        let path = path.to_owned();
+        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
+        if claims.insert(path.clone()) {
+            Ok(Self { path })
+        } else {
+            Err(OpenError::AlreadyOpen { path })
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        CLAIMS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.path);
+    }
+}
+
+/// Which file a path names, so that one that was moved away or replaced is noticed. Until then
+/// SQLite goes on writing to it, and says that all is well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileIdentity(Option<(u64, u64)>);
+
+impl FileIdentity {
+    /// Asks the file system, without opening the file. Where it has no notion of identity, every
+    /// file counts as the same.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::metadata(path)?;
+        #[cfg(unix)]
+        let identity = {
+            use std::os::unix::fs::MetadataExt;
+            Some((metadata.dev(), metadata.ino()))
+        };
+        #[cfg(not(unix))]
+        let identity = {
+            let _ = metadata;
+            None
+        };
+        Ok(Self(identity))
+    }
+}
+
+/// The WAL's path.
+pub(crate) fn wal_path(path: &Path) -> PathBuf {
+    with_suffix(path, "-wal")
+}
+
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The absolute path that `path` names, symbolic links resolved: one file, one name.
+fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        doing: "find",
+        source,
+    };
+    match fs::canonicalize(path) {
+        Ok(found) if found.is_dir() => Err(OpenError::IsFolder {
+            path: path.to_owned(),
+        }),
+        Ok(found) => Ok(found),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let name = path.file_name().ok_or_else(|| io(error))?;
+            let folder = match path.parent() {
+                Some(folder) if folder != Path::new("") => folder,
+                _ => Path::new("."),
+            };
+            match fs::canonicalize(folder) {
+                Ok(folder) => Ok(folder.join(name)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Err(OpenError::NoFolder {
+                    path: path.to_owned(),
+                    folder: folder.to_owned(),
+                }),
+                Err(error) => Err(io(error)),
+            }
+        }
+        Err(error) => Err(io(error)),
+    }
+}
+
+/// Sleeps until `ready` answers something, at most until `deadline` has passed.
+pub(crate) fn poll_until<T>(
+    deadline: Duration,
+    mut ready: impl FnMut() -> io::Result<Option<T>>,
+) -> io::Result<Result<T, Duration>> {
+    let since = Instant::now();
+    loop {
+        if let Some(value) = ready()? {
+            return Ok(Ok(value));
+        }
+        if since.elapsed() >= deadline {
+            return Ok(Err(since.elapsed()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

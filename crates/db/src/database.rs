@@ -1,0 +1,338 @@
+//! A database: opens everything in the right order, owns the threads, closes in reverse.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread::{Builder, JoinHandle};
+
+use roas_domain::{RepositoryError, RepositoryErrorKind};
+use tokio::sync::oneshot;
+
+use crate::config::{Access, Config};
+use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode, wal_path};
+use crate::error::{OpenError, SqliteError, closed};
+use crate::legacy::Contents;
+use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
+use crate::migration::{self, MigrationName, MigrationReport};
+use crate::reader::ReaderPool;
+use crate::repository::SqliteActivityRepository;
+use crate::retry::RetryPolicy;
+use crate::writer::{self, WorkerConfig, Writer, WriterStats};
+
+/// An open database: the writer, the readers and the maintenance of one file.
+///
+/// One `Database` a file and process; its [`repository`](Self::repository) is what is shared.
+/// Dropping it ends the intake of writes and lets those that are queued finish in the background;
+/// [`close`](Self::close) waits for them.
+#[derive(Debug)]
+pub struct Database {
+    info: DatabaseInfo,
+    readers: Arc<ReaderPool>,
+    write_side: Option<WriteSide>,
+}
+
+/// What only a database that is open for writing has.
+#[derive(Debug)]
+struct WriteSide {
+    writer: Writer,
+    worker: JoinHandle<()>,
+    jobs: SyncSender<Job>,
+    maintenance: JoinHandle<()>,
+}
+
+/// What an open database turned out to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseInfo {
+    /// The file's absolute path.
+    pub path: PathBuf,
+    /// The schema's version.
+    pub schema_version: i32,
+    /// The version of the SQLite that is linked.
+    pub sqlite_version: String,
+    /// `wal`, or `delete` where WAL is not to be had.
+    pub journal_mode: String,
+    /// `full` or `normal`: what an acknowledged write of this process survives. For a database
+    /// that is open for reading only: what its writes would.
+    pub synchronous: String,
+    /// Whether opening created the file.
+    pub created: bool,
+    /// The migrations that opening applied.
+    pub migrations_applied: Vec<MigrationName>,
+}
+
+/// How much room a database takes on the disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DatabaseSize {
+    /// The database file.
+    pub database_bytes: u64,
+    /// The WAL beside it.
+    pub wal_bytes: u64,
+}
+
+impl Database {
+    /// Opens a database.
+    ///
+    /// For reading and writing: creates the file where there is none, brings an older schema to the
+    /// current one (unless [`crate::OnOldSchema::Refuse`] says otherwise), and starts the writer. For
+    /// reading only: creates and changes nothing.
+    ///
+    /// Needs a tokio runtime; the work is done on its blocking threads.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; no thread is left running.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not undo a migration that was begun; it completes.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let path = config.path.clone();
+        let open = move || match config.access {
+            Access::ReadWrite => Self::open_for_writing(&config),
+            Access::ReadOnly => Self::open_for_reading(&config),
+        };
+        tokio::task::spawn_blocking(open)
+            .await
+            .unwrap_or_else(|error| {
+                let source = std::io::Error::other(error);
+                Err(OpenError::Io {
+                    path,
+                    doing: "open",
+                    source,
+                })
+            })
+    }
+
+    fn open_for_writing(config: &Config) -> Result<Self, OpenError> {
+        let factory = ConnectionFactory::new(config)?.claimed()?;
+        migration::require_writable(&factory)?;
+        let migrated = migration::bring_up_to_date(&factory, config.on_old_schema)?;
+        let (connection, journal_mode) = factory.open_writer()?;
+        let factory = match journal_mode {
+            JournalMode::Wal => factory,
+            // Without WAL every commit shuts readers out for a moment: ask often.
+            JournalMode::Delete => factory.with_retry(RetryPolicy::aggressive()),
+        };
+        let io = |doing| {
+            let path = factory.path().to_owned();
+            move |source| OpenError::Io {
+                path,
+                doing,
+                source,
+            }
+        };
+        let identity = FileIdentity::of(factory.path()).map_err(io("look at"))?;
+        let (caretaker, _) = factory.open_writer()?;
+        let readers = ReaderPool::open(factory.clone(), ReaderMode::Beside, config.readers)?;
+
+        let (wal_watch, jobs, maintenance) = maintenance::channel();
+        let (writer, worker) = writer::pair(
+            WorkerConfig {
+                factory: factory.clone(),
+                journal_mode,
+                identity,
+                batch_limit: config.batch_limit,
+                clock: Arc::clone(&config.clock),
+                wal_watch,
+            },
+            config.queue_capacity,
+        );
+        let maintenance_config = MaintenanceConfig {
+            factory: factory.clone(),
+            journal_mode,
+            writer: writer.clone(),
+            clock: Arc::clone(&config.clock),
+            remember_events_for: config.remember_events_for,
+        };
+        // Where the second thread cannot be started, dropping the handle ends the first.
+        let worker = Builder::new()
+            .name("roas-writer".to_owned())
+            .spawn(move || worker.run(connection))
+            .map_err(io("start the writer of"))?;
+        let maintenance = Builder::new()
+            .name("roas-maintenance".to_owned())
+            .spawn(move || maintenance.run(&caretaker, &maintenance_config))
+            .inspect_err(|_| writer.close())
+            .map_err(io("start the maintenance of"))?;
+        Ok(Self {
+            info: info(&factory, config, journal_mode, migrated),
+            readers: Arc::new(readers),
+            write_side: Some(WriteSide {
+                writer,
+                worker,
+                jobs,
+                maintenance,
+            }),
+        })
+    }
+
+    fn open_for_reading(config: &Config) -> Result<Self, OpenError> {
+        let factory = ConnectionFactory::new(config)?;
+        let status = migration::checked_status(&factory)?;
+        let path = factory.path().to_owned();
+        match status.contents {
+            Contents::Missing => return Err(OpenError::Missing { path }),
+            Contents::Empty | Contents::Foreign => {
+                return Err(OpenError::NotInitialized { path });
+            }
+            _ if !status.pending.is_empty() => {
+                let (found, known) = (status.version, status.latest);
+                return Err(OpenError::SchemaTooOld { path, found, known });
+            }
+            _ => {}
+        }
+        let mode = factory.traceless_mode();
+        let readers = Arc::new(ReaderPool::open(factory.clone(), mode, config.readers)?);
+        let connection = factory.open_reader(mode)?;
+        let journal_mode = connection
+            .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+            .map_err(|error| OpenError::Sqlite {
+                path,
+                doing: "read",
+                source: SqliteError::from(error),
+            })?;
+        let journal_mode = if journal_mode == "wal" {
+            JournalMode::Wal
+        } else {
+            JournalMode::Delete
+        };
+        let unchanged = MigrationReport {
+            path: factory.path().to_owned(),
+            created: false,
+            from: status.version,
+            to: status.version,
+            applied: Vec::new(),
+            elapsed: std::time::Duration::ZERO,
+        };
+        Ok(Self {
+            info: info(&factory, config, journal_mode, unchanged),
+            readers,
+            write_side: None,
+        })
+    }
+
+    /// The port on this database. All clones share the one writer.
+    #[must_use]
+    pub fn repository(&self) -> SqliteActivityRepository {
+        let writer = self.write_side.as_ref().map(|side| side.writer.clone());
+        SqliteActivityRepository::new(writer, Arc::clone(&self.readers))
+    }
+
+    /// What the database turned out to be.
+    #[must_use]
+    pub const fn info(&self) -> &DatabaseInfo {
+        &self.info
+    }
+
+    /// How much room it takes now; 0 for a file that is not there.
+    #[must_use]
+    pub fn size(&self) -> DatabaseSize {
+        let bytes = |path| fs::metadata(path).map_or(0, |file| file.len());
+        DatabaseSize {
+            database_bytes: bytes(self.info.path.clone()),
+            wal_bytes: bytes(wal_path(&self.info.path)),
+        }
+    }
+
+    /// What the writer has done; nothing, where the database is open for reading only.
+    #[must_use]
+    pub fn writer_stats(&self) -> WriterStats {
+        self.write_side
+            .as_ref()
+            .map(|side| side.writer.stats())
+            .unwrap_or_default()
+    }
+
+    /// Runs a round of maintenance now: forgets event ids that are older than the window, and
+    /// checkpoints the WAL. The maintenance thread does the same every ten minutes.
+    ///
+    /// # Errors
+    ///
+    /// `ReadOnly` where the database is open for reading only, and whatever a write can fail with.
+    ///
+    /// # Cancel safety
+    ///
+    /// A round that was begun completes.
+    pub async fn maintain(&self) -> Result<MaintenanceReport, RepositoryError> {
+        let Some(side) = &self.write_side else {
+            return Err(RepositoryError::new(
+                RepositoryErrorKind::ReadOnly,
+                "the database was opened for reading only",
+            ));
+        };
+        let (reply, report) = oneshot::channel();
+        let jobs = side.jobs.clone();
+        // The thread may be in the middle of a checkpoint, and its queue full.
+        let send = tokio::task::spawn_blocking(move || jobs.send(Job::Round(reply)));
+        if !matches!(send.await, Ok(Ok(()))) {
+            return Err(closed());
+        }
+        report.await.unwrap_or_else(|_| Err(closed()))
+    }
+
+    /// Ends the intake, carries out what is queued, answers every caller, and closes all
+    /// connections; the last one of all processes moves the WAL into the database.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` where a thread of the database had panicked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not stop the closing, only the waiting for it.
+    pub async fn close(mut self) -> Result<(), RepositoryError> {
+        let readers = Arc::clone(&self.readers);
+        let side = self.write_side.take();
+        let work = move || {
+            let joined = side.is_none_or(WriteSide::close);
+            // Last, so that whoever was just answered can still read.
+            readers.close();
+            joined
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(true) => Ok(()),
+            _ => Err(RepositoryError::new(
+                RepositoryErrorKind::Unavailable,
+                "a thread of the database had panicked; what was acknowledged is in the file",
+            )),
+        }
+    }
+}
+
+impl WriteSide {
+    /// Answers whether both threads ended as they should.
+    fn close(self) -> bool {
+        self.writer.close();
+        let worker = self.worker.join();
+        // With the worker gone, this was the last sender.
+        drop(self.jobs);
+        worker.is_ok() & self.maintenance.join().is_ok() && !self.writer.has_panicked()
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(side) = &self.write_side {
+            side.writer.close();
+            self.readers.close();
+        }
+    }
+}
+
+fn info(
+    factory: &ConnectionFactory,
+    config: &Config,
+    journal_mode: JournalMode,
+    migrated: MigrationReport,
+) -> DatabaseInfo {
+    DatabaseInfo {
+        path: factory.path().to_owned(),
+        schema_version: migrated.to,
+        sqlite_version: rusqlite::version().to_owned(),
+        journal_mode: journal_mode.name().to_owned(),
+        synchronous: config.durability.name().to_owned(),
+        created: migrated.created,
+        migrations_applied: migrated.applied,
+    }
+}

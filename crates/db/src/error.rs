@@ -1,0 +1,382 @@
+//! What can go wrong, decided once, from SQLite's result codes.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roas_domain::{RepositoryError, RepositoryErrorKind};
+use rusqlite::ffi;
+use thiserror::Error;
+
+use crate::legacy::LegacyKind;
+use crate::retry::Exhausted;
+
+/// An error of SQLite or of its driver.
+///
+/// Wraps the driver's own type, which is no part of this crate's interface; its text and its
+/// sources are kept. Cheap to clone, because one failure may be the answer to many callers.
+#[derive(Debug, Clone)]
+pub struct SqliteError(Arc<rusqlite::Error>);
+
+impl From<rusqlite::Error> for SqliteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self(Arc::new(error))
+    }
+}
+
+impl fmt::Display for SqliteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for SqliteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl SqliteError {
+    /// SQLite's extended result code, where the error came from SQLite.
+    #[must_use]
+    pub fn extended_code(&self) -> Option<i32> {
+        self.0.sqlite_extended_error_code()
+    }
+}
+
+/// Why a database could not be opened or migrated. Nothing was changed, unless the variant says so.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The path names a folder.
+    #[error("`{}` is a folder: expected a database file", path.display())]
+    IsFolder {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder that the file should lie in does not exist.
+    #[error("cannot create `{}`: there is no folder `{}`; create it first", path.display(), folder.display())]
+    NoFolder {
+        /// The path.
+        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// There is no such file, and it was to be read only.
+    #[error("there is no database at `{}`; `roas migrate` or the first write creates it", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is empty or has other modules' tables only, and it was to be read only.
+    #[error("`{}` holds no activity meter yet; `roas migrate` or the first write creates it", path.display())]
+    NotInitialized {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file's permissions do not allow writing.
+    #[error("`{}` is read-only: allow writing to it (chmod u+w) or name another file", path.display())]
+    ReadOnlyFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is not a SQLite database.
+    #[error("`{}` is not a SQLite database; it was left untouched", path.display())]
+    NotADatabase {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is a database of the original bot.
+    #[error("`{}` is a database of the original bot ({kind}); this version does not take those over and left it untouched", path.display())]
+    Legacy {
+        /// The path.
+        path: PathBuf,
+        /// Which of the original's schemas it has.
+        kind: LegacyKind,
+    },
+    /// The schema is newer than this program knows.
+    #[error("`{}` has schema version {found}, but this program knows only up to {known}: use a newer one", path.display())]
+    SchemaTooNew {
+        /// The path.
+        path: PathBuf,
+        /// The version found.
+        found: i32,
+        /// The latest version known.
+        known: i32,
+    },
+    /// The schema is older than this program needs, and it was not to be migrated.
+    #[error("`{}` has schema version {found}, but version {known} is needed: run `roas migrate`", path.display())]
+    SchemaTooOld {
+        /// The path.
+        path: PathBuf,
+        /// The version found; 0 where there is none.
+        found: i32,
+        /// The version needed.
+        known: i32,
+    },
+    /// The history of migrations in the file does not fit this program's.
+    #[error("the migration history of `{}` does not fit this program: {reason}", path.display())]
+    ForeignHistory {
+        /// The path.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A migration failed; it was rolled back.
+    #[error("cannot migrate `{}`; it is as it was", path.display())]
+    Migration {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another process was migrating the file for longer than the policy allows.
+    #[error("another process has been migrating `{}` for {waited:.1?}; try again when it is done", path.display())]
+    MigrationLocked {
+        /// The path.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+    },
+    /// The database stayed locked for longer than the policy allows.
+    #[error("`{}` is held by another process (waited {waited:.1?}, {attempts} attempts); try again when it is free", path.display())]
+    Busy {
+        /// The path.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last attempt's error.
+        #[source]
+        source: SqliteError,
+    },
+    /// The database is open for writing in this process already.
+    #[error("`{}` is open in this process already: share its `Database`, or close it first", path.display())]
+    AlreadyOpen {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The SQLite that is linked has a known corruption bug.
+    #[error(
+        "SQLite {found} is too old: 3.51.3 or later is needed (it mends a corruption in WAL mode)"
+    )]
+    SqliteTooOld {
+        /// The version found.
+        found: &'static str,
+    },
+    /// A setting did not take.
+    #[error("cannot set {setting} to {wanted} on `{}`: it reads back as {found}", path.display())]
+    Setting {
+        /// The path.
+        path: PathBuf,
+        /// The pragma.
+        setting: &'static str,
+        /// What was set.
+        wanted: i64,
+        /// What it reads back as.
+        found: i64,
+    },
+    /// An error of the operating system.
+    #[error("cannot {doing} `{}`", path.display())]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: io::Error,
+    },
+    /// Any other error of SQLite.
+    #[error("cannot {doing} `{}`", path.display())]
+    Sqlite {
+        /// The path.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: SqliteError,
+    },
+}
+
+/// What a failure of SQLite means for whoever asked, by its result code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// Somebody else holds a lock: the transaction may be tried again.
+    Contended,
+    /// The statement broke a rule of the schema, or SQLite refused it: this request's own fault.
+    Rejected,
+    /// No room left.
+    Full,
+    /// The database cannot be written to.
+    ReadOnly,
+    /// The database is damaged, or is none.
+    Corrupt,
+    /// The connection or its file is not to be trusted any more.
+    Unusable,
+}
+
+impl Failure {
+    pub(crate) fn of(error: &rusqlite::Error) -> Self {
+        use rusqlite::Error as E;
+        let Some(code) = error.sqlite_extended_error_code() else {
+            return match error {
+                // A value in the file that the domain does not allow.
+                E::FromSqlConversionFailure(..)
+                | E::IntegralValueOutOfRange(..)
+                | E::InvalidColumnType(..) => Self::Corrupt,
+                _ => Self::Rejected,
+            };
+        };
+        // Extended codes carry the primary one in their lowest byte.
+        match code & 0xff {
+            // PROTOCOL is a lost race for the WAL's locks.
+            ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED | ffi::SQLITE_PROTOCOL => Self::Contended,
+            ffi::SQLITE_FULL => Self::Full,
+            ffi::SQLITE_READONLY => Self::ReadOnly,
+            ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => Self::Corrupt,
+            ffi::SQLITE_IOERR
+            | ffi::SQLITE_CANTOPEN
+            | ffi::SQLITE_NOMEM
+            | ffi::SQLITE_PERM
+            | ffi::SQLITE_AUTH
+            | ffi::SQLITE_NOLFS => Self::Unusable,
+            _ => Self::Rejected,
+        }
+    }
+}
+
+pub(crate) fn is_contended(error: &rusqlite::Error) -> bool {
+    Failure::of(error) == Failure::Contended
+}
+
+/// The port's error for a failed statement. `doing` completes "cannot …".
+pub(crate) fn repository_error(doing: &str, error: rusqlite::Error) -> RepositoryError {
+    let (kind, advice) = match Failure::of(&error) {
+        Failure::Contended => (
+            RepositoryErrorKind::Busy {
+                waited: Duration::ZERO,
+                attempts: 1,
+            },
+            "the database is held by another connection",
+        ),
+        Failure::Rejected => (
+            RepositoryErrorKind::Internal,
+            "SQLite refused the statement",
+        ),
+        Failure::Full => (
+            RepositoryErrorKind::StorageFull,
+            "no room is left on the disk (or under its quota); free some, and try again",
+        ),
+        Failure::ReadOnly => (
+            RepositoryErrorKind::ReadOnly,
+            "the database cannot be written to",
+        ),
+        Failure::Corrupt => (
+            RepositoryErrorKind::Corrupt,
+            "the database is damaged; stop its users and restore a backup",
+        ),
+        Failure::Unusable => (
+            RepositoryErrorKind::Unavailable,
+            "the file or its disk failed; look at the cause, the next call opens it anew",
+        ),
+    };
+    RepositoryError::with_source(
+        kind,
+        format!("cannot {doing}: {advice}"),
+        SqliteError::from(error),
+    )
+}
+
+/// The port's error for a lock that was not had within the policy.
+pub(crate) fn busy_error(exhausted: Exhausted, error: SqliteError) -> RepositoryError {
+    let Exhausted { waited, attempts } = exhausted;
+    RepositoryError::with_source(
+        RepositoryErrorKind::Busy { waited, attempts },
+        format!(
+            "the database was held by another connection (waited {waited:.1?}, {attempts} \
+             attempts); nothing was applied, try again later"
+        ),
+        error,
+    )
+}
+
+/// The port's error for a commit of which nobody knows whether it took effect.
+pub(crate) fn outcome_unknown(why: &str) -> RepositoryError {
+    RepositoryError::new(
+        RepositoryErrorKind::OutcomeUnknown,
+        format!(
+            "{why}; whether the write was applied cannot be known, recording the same event again \
+             is safe where it carries an id"
+        ),
+    )
+}
+
+pub(crate) fn closed() -> RepositoryError {
+    RepositoryError::new(RepositoryErrorKind::Closed, "the database is closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: i32) -> Failure {
+        Failure::of(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn retryability_is_decided_by_the_result_code() {
+        for code in [
+            ffi::SQLITE_BUSY,
+            ffi::SQLITE_BUSY_RECOVERY,
+            ffi::SQLITE_BUSY_SNAPSHOT,
+            ffi::SQLITE_BUSY_TIMEOUT,
+            ffi::SQLITE_LOCKED,
+            ffi::SQLITE_LOCKED_SHAREDCACHE,
+            ffi::SQLITE_PROTOCOL,
+        ] {
+            assert_eq!(failure(code), Failure::Contended, "{code}");
+        }
+        for (code, expected) in [
+            (ffi::SQLITE_FULL, Failure::Full),
+            (ffi::SQLITE_READONLY_DBMOVED, Failure::ReadOnly),
+            (ffi::SQLITE_CORRUPT_INDEX, Failure::Corrupt),
+            (ffi::SQLITE_NOTADB, Failure::Corrupt),
+            (ffi::SQLITE_IOERR_FSYNC, Failure::Unusable),
+            (ffi::SQLITE_CANTOPEN, Failure::Unusable),
+            (ffi::SQLITE_CONSTRAINT_CHECK, Failure::Rejected),
+            (ffi::SQLITE_ERROR, Failure::Rejected),
+        ] {
+            assert_eq!(failure(code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_speaks_of_locks_does_not_make_an_error_retryable() {
+        let error = rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_ERROR),
+            Some("database is locked".to_owned()),
+        );
+        assert!(!is_contended(&error));
+    }
+
+    #[test]
+    fn errors_of_the_port_keep_kind_and_source() {
+        use std::error::Error as _;
+        let full = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), None);
+        let error = repository_error("record the event", full);
+        assert_eq!(error.kind(), RepositoryErrorKind::StorageFull);
+        let source = error
+            .source()
+            .and_then(|source| source.downcast_ref::<SqliteError>());
+        assert_eq!(
+            source.and_then(SqliteError::extended_code),
+            Some(ffi::SQLITE_FULL)
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! What a database file holds: nothing, the meter's own schema, other modules' tables, or one of
+//! the schemas of the original bot.
+
+use std::fmt;
+
+use rusqlite::Connection;
+
+/// What a file was found to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    /// There is no file.
+    Missing,
+    /// No table at all.
+    Empty,
+    /// Tables of other modules alone.
+    Foreign,
+    /// The meter's schema.
+    Ours,
+    /// A schema of the original bot.
+    Legacy(LegacyKind),
+}
+
+/// The schemas that the original bot has had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LegacyKind {
+    /// Tables `meter`, `daily`, `report_channel`.
+    V23,
+    /// Table `activity_meter` without a unique key.
+    V240,
+    /// Table `activity_meter` with a primary key.
+    V241,
+    /// Some of the original's tables, but not `activity_meter`.
+    Partial,
+    /// Rows of the original bot that were set aside by the migrations and not taken over.
+    SetAside,
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("no file"),
+            Self::Empty => f.write_str("an empty database"),
+            Self::Foreign => f.write_str("other modules' tables, no activity meter"),
+            Self::Ours => f.write_str("an activity meter"),
+            Self::Legacy(kind) => write!(f, "a database of the original bot ({kind})"),
+        }
+    }
+}
+
+impl fmt::Display for LegacyKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V23 => "version 2.3: tables `meter` and `daily`",
+            Self::V240 => "version 2.4.0: `activity_meter` without a unique key",
+            Self::V241 => "version 2.4.1 or later: `activity_meter` with a primary key",
+            Self::Partial => "some of its tables",
+            Self::SetAside => "its tables were set aside by a migration program",
+        })
+    }
+}
+
+/// The table in which refinery keeps the history of migrations.
+pub(crate) const HISTORY_TABLE: &str = "refinery_schema_history";
+
+/// Looks at the schema that `connection` sees. Reads only.
+pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
+    let tables = tables(connection)?;
+    let has = |name: &str| tables.iter().any(|table| table.eq_ignore_ascii_case(name));
+
+    if has(HISTORY_TABLE) && has("activity_event") {
+        let set_aside = [
+            "legacy_activity_meter",
+            "legacy_activity_daily",
+            "legacy_activity_settings",
+        ];
+        for table in set_aside.into_iter().filter(|table| has(table)) {
+            if has_rows(connection, table)? {
+                return Ok(Contents::Legacy(LegacyKind::SetAside));
+            }
+        }
+        return Ok(Contents::Ours);
+    }
+    if has("activity_meter") {
+        let keyed: bool = connection.query_row(
+            "SELECT count(*) = 2 FROM pragma_table_info('activity_meter')
+             WHERE pk > 0 AND name IN ('guild_id', 'user_id')",
+            [],
+            |row| row.get(0),
+        )?;
+        return Ok(Contents::Legacy(if keyed {
+            LegacyKind::V241
+        } else {
+            LegacyKind::V240
+        }));
+    }
+    if has("meter") && has_columns(connection, "meter", &["guild_id", "user_id", "score"])? {
+        return Ok(Contents::Legacy(LegacyKind::V23));
+    }
+    if [
+        "activity_daily",
+        "activity_settings",
+        "activity_report_channel",
+    ]
+    .into_iter()
+    .any(has)
+        || has("daily") && has_columns(connection, "daily", &["ymd", "guild_id", "msg_cnt"])?
+    {
+        return Ok(Contents::Legacy(LegacyKind::Partial));
+    }
+    Ok(
+        match tables
+            .iter()
+            .filter(|table| !table.eq_ignore_ascii_case(HISTORY_TABLE))
+            .count()
+        {
+            0 => Contents::Empty,
+            _ => Contents::Foreign,
+        },
+    )
+}
+
+fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    connection
+        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// `table` is one of this module's literals.
+fn has_rows(connection: &Connection, table: &'static str) -> rusqlite::Result<bool> {
+    connection.query_row(
+        &format!("SELECT EXISTS (SELECT 1 FROM {table})"),
+        [],
+        |row| row.get(0),
+    )
+}
+
+fn has_columns(connection: &Connection, table: &str, wanted: &[&str]) -> rusqlite::Result<bool> {
+    let columns: Vec<String> = connection
+        .prepare("SELECT name FROM pragma_table_info(?1)")?
+        .query_map([table], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(wanted.iter().all(|name| {
+        columns
+            .iter()
+            .any(|column| column.eq_ignore_ascii_case(name))
+    }))
+}

@@ -1,0 +1,134 @@
+//! The readers: a small pool of read-only connections, used on tokio's blocking threads.
+//!
+//! A read is one short transaction, so that it sees one state of the database and never keeps a
+//! checkpoint waiting for long. Readers meet locks too (the recovery of a WAL, the last connection
+//! closing elsewhere) and wait for them under the same policy as the writer.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use fastrand::Rng;
+use roas_domain::{RepositoryError, RepositoryErrorKind};
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use crate::busy;
+use crate::connection::{ConnectionFactory, ReaderMode};
+use crate::error::{OpenError, busy_error, closed, is_contended, repository_error};
+use crate::retry::{Retry, RetryError};
+
+#[derive(Debug)]
+pub(crate) struct ReaderPool {
+    factory: ConnectionFactory,
+    mode: ReaderMode,
+    permits: Arc<Semaphore>,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl ReaderPool {
+    /// A pool of at most `size` connections, of which the first is opened at once: whether the
+    /// database can be read is known before anyone asks.
+    pub(crate) fn open(
+        factory: ConnectionFactory,
+        mode: ReaderMode,
+        size: usize,
+    ) -> Result<Self, OpenError> {
+        let first = factory.open_reader(mode)?;
+        let permits = Arc::new(Semaphore::new(size.min(Semaphore::MAX_PERMITS)));
+        Ok(Self {
+            factory,
+            mode,
+            permits,
+            idle: Mutex::new(vec![first]),
+        })
+    }
+
+    /// Runs `query` on a connection, in one read transaction. `doing` completes "cannot …".
+    ///
+    /// Cancel safe: a query that was begun is finished on its thread, and its result dropped.
+    pub(crate) async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        doing: &'static str,
+        query: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, RepositoryError> {
+        let since = Instant::now();
+        let permit = Arc::clone(&self.permits)
+            .acquire_owned()
+            .await
+            .map_err(|_| closed())?;
+        let pool = Arc::clone(self);
+        let task = tokio::task::spawn_blocking(move || {
+            let result = pool.query(since, doing, query);
+            // The connection is back in the pool before the next reader may take one.
+            drop(permit);
+            result
+        });
+        task.await.unwrap_or_else(|error| {
+            let message = format!("cannot {doing}: the reader did not finish");
+            Err(RepositoryError::with_source(
+                RepositoryErrorKind::Unavailable,
+                message,
+                error,
+            ))
+        })
+    }
+
+    fn query<T>(
+        &self,
+        since: Instant,
+        doing: &'static str,
+        query: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, RepositoryError> {
+        let idle = self.lock_idle().pop();
+        let connection = match idle {
+            Some(connection) => connection,
+            None => self.factory.open_reader(self.mode).map_err(|error| {
+                let kind = match error {
+                    OpenError::Busy {
+                        waited, attempts, ..
+                    } => RepositoryErrorKind::Busy { waited, attempts },
+                    _ => RepositoryErrorKind::Unavailable,
+                };
+                RepositoryError::with_source(kind, format!("cannot {doing}"), error)
+            })?,
+        };
+        let result =
+            Retry::new(self.factory.retry(), since, Rng::new()).run(is_contended, |budget| {
+                busy::allow(budget);
+                // Rolled back when dropped: there is nothing to commit.
+                let transaction = connection.unchecked_transaction()?;
+                query(&transaction)
+            });
+        match result {
+            Ok(value) => {
+                self.put_back(connection);
+                Ok(value)
+            }
+            Err(RetryError::Exhausted(exhausted, error)) => {
+                self.put_back(connection);
+                Err(busy_error(exhausted, error.into()))
+            }
+            // Not put back: the next reader opens a fresh one.
+            Err(RetryError::Failed(error)) => Err(repository_error(doing, error)),
+        }
+    }
+
+    fn put_back(&self, connection: Connection) {
+        // Under the lock that `close` takes, so that no connection slips in behind it.
+        let mut idle = self.lock_idle();
+        if !self.permits.is_closed() {
+            idle.push(connection);
+        }
+    }
+
+    /// Lets no further reader in and closes the connections that are idle; one in use closes when
+    /// its query is done.
+    pub(crate) fn close(&self) {
+        self.permits.close();
+        self.lock_idle().clear();
+    }
+
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,445 @@
+//! The statements, and what their rows mean. All SQL on the meter's tables is here.
+
+use roas_domain::{
+    ActivityCounts, ActivityRecord, Day, EventId, GuildId, GuildRules, GuildTimeZone, MemberKey,
+    MessageEntry, Period, Rank, Score, ScoreEntry, ScoreRules, UnixSeconds, UserId,
+};
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Statement, params};
+
+/// The writer's statements, prepared once for a connection's life.
+///
+/// Each runs to its end before its result is used: a row handed out before the statement is done
+/// may belong to a change that then fails.
+#[derive(Debug)]
+pub(crate) struct WriteStatements<'c> {
+    connection: &'c Connection,
+    begin: Statement<'c>,
+    commit: Statement<'c>,
+    rollback: Statement<'c>,
+    find_member: Statement<'c>,
+    put_member: Statement<'c>,
+    add_daily: Statement<'c>,
+    remember_event: Statement<'c>,
+    forget_event: Statement<'c>,
+    find_rules: Statement<'c>,
+    put_rules: Statement<'c>,
+}
+
+impl<'c> WriteStatements<'c> {
+    pub(crate) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            connection,
+            begin: connection.prepare("BEGIN IMMEDIATE")?,
+            commit: connection.prepare("COMMIT")?,
+            rollback: connection.prepare("ROLLBACK")?,
+            find_member: connection.prepare(FIND_MEMBER)?,
+            put_member: connection.prepare(
+                "INSERT INTO activity_meter (guild_id, user_id, score, last_msg, messages)
+                 VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (guild_id, user_id) DO UPDATE SET
+                     score = excluded.score,
+                     last_msg = excluded.last_msg,
+                     messages = excluded.messages",
+            )?,
+            add_daily: connection.prepare(
+                "INSERT INTO activity_daily (ymd, guild_id, user_id, msg_cnt)
+                 VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (ymd, guild_id, user_id) DO UPDATE SET
+                     msg_cnt = msg_cnt + excluded.msg_cnt",
+            )?,
+            remember_event: connection.prepare(
+                "INSERT INTO activity_event (event_id, recorded_at) VALUES (?1, ?2)
+                 ON CONFLICT (event_id) DO NOTHING",
+            )?,
+            forget_event: connection
+                .prepare("DELETE FROM activity_event WHERE event_id = ?1 AND recorded_at < ?2")?,
+            find_rules: connection.prepare(FIND_RULES)?,
+            put_rules: connection.prepare(
+                "INSERT INTO activity_settings (guild_id, max_score, gain_per_message,
+                     cooldown_seconds, decay_after_seconds, decay_per_hour, time_zone)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                 ON CONFLICT (guild_id) DO UPDATE SET
+                     max_score = excluded.max_score,
+                     gain_per_message = excluded.gain_per_message,
+                     cooldown_seconds = excluded.cooldown_seconds,
+                     decay_after_seconds = excluded.decay_after_seconds,
+                     decay_per_hour = excluded.decay_per_hour,
+                     time_zone = excluded.time_zone",
+            )?,
+        })
+    }
+
+    /// Takes the write lock: the one place where the writer waits for its neighbours.
+    pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
+        self.begin.execute([]).map(drop)
+    }
+
+    pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
+        self.commit.execute([]).map(drop)
+    }
+
+    pub(crate) fn rollback(&mut self) -> rusqlite::Result<()> {
+        self.rollback.execute([]).map(drop)
+    }
+
+    /// Whether no transaction is open: SQLite ends one itself on serious errors.
+    pub(crate) fn is_autocommit(&self) -> bool {
+        self.connection.is_autocommit()
+    }
+
+    pub(crate) fn find_member(
+        &mut self,
+        member: MemberKey,
+    ) -> rusqlite::Result<Option<ActivityRecord>> {
+        self.find_member
+            .query_row(
+                params![member.guild.to_i64(), member.user.to_i64()],
+                |row| record_from(row, member),
+            )
+            .optional()
+    }
+
+    pub(crate) fn put_member(&mut self, record: &ActivityRecord) -> rusqlite::Result<()> {
+        let ActivityRecord {
+            member,
+            score,
+            last_message_at,
+            messages,
+        } = *record;
+        self.put_member
+            .execute(params![
+                member.guild.to_i64(),
+                member.user.to_i64(),
+                score.get(),
+                last_message_at.get(),
+                messages.cast_signed(),
+            ])
+            .map(drop)
+    }
+
+    pub(crate) fn add_daily(
+        &mut self,
+        day: Day,
+        member: MemberKey,
+        messages: u64,
+    ) -> rusqlite::Result<()> {
+        self.add_daily
+            .execute(params![
+                day.to_string(),
+                member.guild.to_i64(),
+                member.user.to_i64(),
+                messages.cast_signed(),
+            ])
+            .map(drop)
+    }
+
+    /// Answers whether the id is new.
+    pub(crate) fn remember_event(
+        &mut self,
+        id: EventId,
+        now: UnixSeconds,
+    ) -> rusqlite::Result<bool> {
+        self.remember_event
+            .execute(params![id.to_i64(), now.get()])
+            .map(|rows| rows == 1)
+    }
+
+    /// Answers whether the id was there, and recorded before `before`.
+    pub(crate) fn forget_event(
+        &mut self,
+        id: EventId,
+        before: UnixSeconds,
+    ) -> rusqlite::Result<bool> {
+        self.forget_event
+            .execute(params![id.to_i64(), before.get()])
+            .map(|rows| rows == 1)
+    }
+
+    pub(crate) fn find_rules(&mut self, guild: GuildId) -> rusqlite::Result<GuildRules> {
+        self.find_rules
+            .query_row([guild.to_i64()], rules_from)
+            .optional()
+            .map(Option::unwrap_or_default)
+    }
+
+    pub(crate) fn put_rules(&mut self, guild: GuildId, rules: &GuildRules) -> rusqlite::Result<()> {
+        self.put_rules
+            .execute(params![
+                guild.to_i64(),
+                rules.score.max_score(),
+                rules.score.gain_per_message(),
+                rules.score.cooldown_seconds(),
+                rules.score.decay_after_seconds(),
+                rules.score.decay_per_hour(),
+                rules.time_zone.name(),
+            ])
+            .map(drop)
+    }
+}
+
+const FIND_MEMBER: &str =
+    "SELECT score, last_msg, messages FROM activity_meter WHERE guild_id = ?1 AND user_id = ?2";
+
+const FIND_RULES: &str =
+    "SELECT max_score, gain_per_message, cooldown_seconds, decay_after_seconds,
+        decay_per_hour, time_zone
+     FROM activity_settings WHERE guild_id = ?1";
+
+/// The decayed score at ?2, term for term as [`ScoreRules::decayed`] computes it, so that both
+/// agree to the bit.
+macro_rules! decayed_score {
+    () => {
+        "max(0.0, score - ?3 * max(0, ?2 - last_msg - ?4))"
+    };
+}
+
+pub(crate) fn find_member(
+    connection: &Connection,
+    member: MemberKey,
+) -> rusqlite::Result<Option<ActivityRecord>> {
+    connection
+        .prepare_cached(FIND_MEMBER)?
+        .query_row(
+            params![member.guild.to_i64(), member.user.to_i64()],
+            |row| record_from(row, member),
+        )
+        .optional()
+}
+
+pub(crate) fn find_rules(connection: &Connection, guild: GuildId) -> rusqlite::Result<GuildRules> {
+    connection
+        .prepare_cached(FIND_RULES)?
+        .query_row([guild.to_i64()], rules_from)
+        .optional()
+        .map(Option::unwrap_or_default)
+}
+
+pub(crate) fn messages_in(
+    connection: &Connection,
+    member: MemberKey,
+    period: Period,
+) -> rusqlite::Result<u64> {
+    let mut statement = connection.prepare_cached(
+        "SELECT msg_cnt FROM activity_daily WHERE ymd = ?1 AND guild_id = ?2 AND user_id = ?3",
+    )?;
+    days(period).try_fold(0, |sum: u64, day| {
+        let count = statement
+            .query_row(
+                params![day.to_string(), member.guild.to_i64(), member.user.to_i64()],
+                |row| count_from(row, 0),
+            )
+            .optional()?;
+        Ok(sum + count.unwrap_or(0))
+    })
+}
+
+pub(crate) fn top_scores(
+    connection: &Connection,
+    guild: GuildId,
+    at: UnixSeconds,
+    limit: u16,
+) -> rusqlite::Result<Vec<ScoreEntry>> {
+    let rules = find_rules(connection, guild)?.score;
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT user_id, ",
+        decayed_score!(),
+        " AS decayed, last_msg FROM activity_meter
+         WHERE guild_id = ?1 ORDER BY decayed DESC, user_id LIMIT ?5"
+    ))?;
+    let rows = statement.query_map(
+        params![
+            guild.to_i64(),
+            at.get(),
+            rules.decay_per_second(),
+            rules.decay_after_seconds(),
+            limit
+        ],
+        |row| Ok((user_from(row, 0)?, score_from(row, 1)?, time_from(row, 2)?)),
+    )?;
+    (1..)
+        .zip(rows)
+        .map(|(rank, row)| {
+            let (user, score, last_message_at) = row?;
+            Ok(ScoreEntry {
+                rank,
+                user,
+                score,
+                last_message_at,
+            })
+        })
+        .collect()
+}
+
+pub(crate) fn score_rank(
+    connection: &Connection,
+    member: MemberKey,
+    at: UnixSeconds,
+) -> rusqlite::Result<Option<Rank>> {
+    let Some(record) = find_member(connection, member)? else {
+        return Ok(None);
+    };
+    let rules = find_rules(connection, member.guild)?.score;
+    let score = rules.decayed(record.score, record.last_message_at, at);
+    let mut statement: CachedStatement<'_> = connection.prepare_cached(concat!(
+        "SELECT count(*), count(*) FILTER (WHERE decayed > ?5 OR decayed = ?5 AND user_id < ?6)
+         FROM (SELECT user_id, ",
+        decayed_score!(),
+        " AS decayed FROM activity_meter WHERE guild_id = ?1)"
+    ))?;
+    statement
+        .query_row(
+            params![
+                member.guild.to_i64(),
+                at.get(),
+                rules.decay_per_second(),
+                rules.decay_after_seconds(),
+                score.get(),
+                member.user.to_i64()
+            ],
+            |row| {
+                Ok(Rank {
+                    members: count_from(row, 0)?,
+                    position: count_from(row, 1)? + 1,
+                })
+            },
+        )
+        .map(Some)
+}
+
+pub(crate) fn top_messages(
+    connection: &Connection,
+    guild: GuildId,
+    period: Period,
+    limit: u16,
+) -> rusqlite::Result<Vec<MessageEntry>> {
+    // A month is at most 31 ranges of the primary key, one a day.
+    let days: Vec<String> = days(period).map(|day| day.to_string()).collect();
+    let places = vec!["?"; days.len()].join(", ");
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT user_id, sum(msg_cnt) AS messages FROM activity_daily
+         WHERE ymd IN ({places}) AND guild_id = ?
+         GROUP BY user_id HAVING messages > 0 ORDER BY messages DESC, user_id LIMIT ?"
+    ))?;
+    for (index, day) in days.iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, day)?;
+    }
+    statement.raw_bind_parameter(days.len() + 1, guild.to_i64())?;
+    statement.raw_bind_parameter(days.len() + 2, limit)?;
+    let mut rows = statement.raw_query();
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        let rank = entries.len() as u64 + 1;
+        entries.push(MessageEntry {
+            rank,
+            user: user_from(row, 0)?,
+            messages: count_from(row, 1)?,
+        });
+    }
+    Ok(entries)
+}
+
+pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<ActivityCounts> {
+    connection
+        .prepare_cached(
+            "SELECT count(*), count(DISTINCT guild_id), coalesce(sum(messages), 0)
+             FROM activity_meter",
+        )?
+        .query_row([], |row| {
+            Ok(ActivityCounts {
+                members: count_from(row, 0)?,
+                guilds: count_from(row, 1)?,
+                messages: count_from(row, 2)?,
+            })
+        })
+}
+
+/// Up to `limit` remembered ids above `after`, in order, each with whether it was recorded before
+/// `before`.
+pub(crate) fn remembered_events(
+    connection: &Connection,
+    after: Option<EventId>,
+    before: UnixSeconds,
+    limit: u32,
+) -> rusqlite::Result<Vec<(EventId, bool)>> {
+    connection
+        .prepare_cached(
+            "SELECT event_id, recorded_at < ?2 FROM activity_event
+             WHERE event_id > ?1 ORDER BY event_id LIMIT ?3",
+        )?
+        .query_map(
+            params![after.map_or(0, EventId::to_i64), before.get(), limit],
+            |row| {
+                Ok((
+                    valid(0, Type::Integer, EventId::try_from(row.get::<_, i64>(0)?))?,
+                    row.get(1)?,
+                ))
+            },
+        )?
+        .collect()
+}
+
+fn days(period: Period) -> Box<dyn Iterator<Item = Day>> {
+    match period {
+        Period::Day(day) => Box::new(std::iter::once(day)),
+        Period::Month(month) => Box::new(month.days()),
+    }
+}
+
+fn record_from(row: &Row<'_>, member: MemberKey) -> rusqlite::Result<ActivityRecord> {
+    Ok(ActivityRecord {
+        member,
+        score: score_from(row, 0)?,
+        last_message_at: time_from(row, 1)?,
+        messages: count_from(row, 2)?,
+    })
+}
+
+fn rules_from(row: &Row<'_>) -> rusqlite::Result<GuildRules> {
+    let (max, gain): (f64, f64) = (row.get(0)?, row.get(1)?);
+    let (cooldown, grace): (i64, i64) = (row.get(2)?, row.get(3)?);
+    let decay: f64 = row.get(4)?;
+    let score = ScoreRules::default()
+        .with_max_score(max)
+        .and_then(|rules| rules.with_gain_per_message(gain))
+        .and_then(|rules| rules.with_cooldown_seconds(cooldown))
+        .and_then(|rules| rules.with_decay_after_seconds(grace))
+        .and_then(|rules| rules.with_decay_per_hour(decay));
+    let time_zone = GuildTimeZone::new(row.get_ref(5)?.as_str()?);
+    Ok(GuildRules {
+        score: valid(0, Type::Real, score)?,
+        time_zone: valid(5, Type::Text, time_zone)?,
+    })
+}
+
+fn user_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+    valid(
+        column,
+        Type::Integer,
+        UserId::try_from(row.get::<_, i64>(column)?),
+    )
+}
+
+fn score_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Score> {
+    valid(column, Type::Real, Score::new(row.get(column)?))
+}
+
+fn time_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UnixSeconds> {
+    valid(column, Type::Integer, UnixSeconds::new(row.get(column)?))
+}
+
+fn count_from(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    valid(
+        column,
+        Type::Integer,
+        u64::try_from(row.get::<_, i64>(column)?),
+    )
+}
+
+/// A value in the file that the domain refuses means that somebody else wrote it.
+fn valid<T, E>(column: usize, kind: Type, value: Result<T, E>) -> rusqlite::Result<T>
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    value.map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, kind, Box::new(error)))
+}

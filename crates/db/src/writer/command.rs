@@ -1,0 +1,125 @@
+//! What callers ask of the writer, and the reply each of them waits for.
+
+use std::time::Instant;
+
+use roas_domain::{
+    ActivityEvent, ActivityRecord, EventId, EventOutcome, GuildId, GuildRules, MemberKey,
+    RepositoryError, ScoreDelta, UnixSeconds,
+};
+use tokio::sync::oneshot;
+
+/// One caller's request.
+#[derive(Debug)]
+pub(crate) struct Command {
+    /// When it was made, before any wait for room in the queue: deadlines count from here.
+    pub(crate) submitted_at: Instant,
+    pub(crate) work: Work,
+}
+
+#[derive(Debug)]
+pub(crate) enum Work {
+    Record {
+        event: ActivityEvent,
+        reply: Reply<EventOutcome>,
+    },
+    RecordMany {
+        events: Vec<ActivityEvent>,
+        reply: Reply<Vec<EventOutcome>>,
+    },
+    Adjust {
+        member: MemberKey,
+        delta: ScoreDelta,
+        at: UnixSeconds,
+        reply: Reply<ActivityRecord>,
+    },
+    SetRules {
+        guild: GuildId,
+        rules: Box<GuildRules>,
+        reply: Reply<()>,
+    },
+    /// Forgets those of the ids that were recorded before a time.
+    Forget {
+        ids: Vec<EventId>,
+        before: UnixSeconds,
+        reply: Reply<u64>,
+    },
+    /// Wakes the worker, so that it sees that the queue is to be closed.
+    Close,
+    #[cfg(test)]
+    Panic,
+}
+
+/// Where a caller waits. The answer is staged while the transaction runs and sent after its commit;
+/// a transaction that is tried again stages anew.
+#[derive(Debug)]
+pub(crate) struct Reply<T> {
+    sender: oneshot::Sender<Result<T, RepositoryError>>,
+    staged: Option<T>,
+}
+
+impl<T> Reply<T> {
+    pub(crate) fn pair() -> (Self, oneshot::Receiver<Result<T, RepositoryError>>) {
+        let (sender, receiver) = oneshot::channel();
+        (
+            Self {
+                sender,
+                staged: None,
+            },
+            receiver,
+        )
+    }
+
+    pub(crate) fn stage(&mut self, answer: T) {
+        self.staged = Some(answer);
+    }
+
+    /// Sends what was staged. A caller that has gone away is no error: its request was carried out.
+    fn acknowledge(self) {
+        if let Some(answer) = self.staged {
+            let _ = self.sender.send(Ok(answer));
+        }
+    }
+
+    fn fail(self, error: RepositoryError) {
+        let _ = self.sender.send(Err(error));
+    }
+}
+
+impl Command {
+    /// How many events it carries: its weight in a batch.
+    pub(crate) fn events(&self) -> usize {
+        match &self.work {
+            Work::RecordMany { events, .. } => events.len(),
+            Work::Forget { ids, .. } => ids.len(),
+            _ => 1,
+        }
+    }
+
+    /// Tells the caller that its request is committed.
+    pub(crate) fn acknowledge(self) {
+        match self.work {
+            Work::Record { reply, .. } => reply.acknowledge(),
+            Work::RecordMany { reply, .. } => reply.acknowledge(),
+            Work::Adjust { reply, .. } => reply.acknowledge(),
+            Work::SetRules { reply, .. } => reply.acknowledge(),
+            Work::Forget { reply, .. } => reply.acknowledge(),
+            Work::Close => {}
+            #[cfg(test)]
+            Work::Panic => {}
+        }
+    }
+
+    /// Tells the caller why its request failed.
+    pub(crate) fn fail(self, error: RepositoryError) {
+        match self.work {
+            Work::Record { reply, .. } => reply.fail(error),
+            Work::RecordMany { reply, .. } => reply.fail(error),
+            Work::Adjust { reply, .. } => reply.fail(error),
+            Work::SetRules { reply, .. } => reply.fail(error),
+            Work::Forget { reply, .. } => reply.fail(error),
+            Work::Close => {}
+            #[cfg(test)]
+            Work::Panic => {}
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The writer: one thread a database and process, which owns the only read-write connection and
+//! commits what has queued up together.
+//!
+//! ```text
+//! callers ── Writer (handle, bounded queue) ──▶ Worker (thread) ── Batch ──▶ SQLite
+//!    ▲                                             │ after COMMIT
+//!    └───────────── one-shot replies ──────────────┘
+//! ```
+//!
+//! No timer holds a batch back: a lone request commits at once, and while a commit is under way
+//! the next batch grows by itself.
+//!
+//! # Architecture invariants
+//!
+//! A reply is sent after the commit that carries its request has returned, never before. Every
+//! request that entered the queue is answered exactly once: with its result, or with the error
+//! that kept it from being applied. The queue is bounded.
+
+mod batch;
+mod command;
+mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use roas_domain::{RepositoryError, RepositoryErrorKind};
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::busy::Waited;
+use crate::error::{closed, outcome_unknown};
+
+pub(crate) use command::{Command, Reply, Work};
+pub(crate) use worker::{Worker, WorkerConfig};
+
+/// A handle to the writer. Cheap to clone; any number of tasks may use it at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Writer {
+    sender: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
+}
+
+/// A handle and the worker it talks to, apart, so that tests can drive the worker themselves.
+pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Worker) {
+    let (sender, receiver) = mpsc::channel(queue_capacity);
+    let shared = Arc::new(Shared::default());
+    (
+        Writer {
+            sender,
+            shared: Arc::clone(&shared),
+        },
+        Worker::new(receiver, config, shared),
+    )
+}
+
+/// What handles and worker both see.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    closing: AtomicBool,
+    panicked: AtomicBool,
+    stats: Counters,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    batches: AtomicU64,
+    commands: AtomicU64,
+    events: AtomicU64,
+    lock_waits: AtomicU64,
+    lock_wait_us: AtomicU64,
+    retries: AtomicU64,
+    reopened: AtomicU64,
+}
+
+/// What the writer has done since it was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriterStats {
+    /// Transactions committed.
+    pub batches: u64,
+    /// Requests carried out in them.
+    pub commands: u64,
+    /// Events (and other single changes) carried out in them.
+    pub events: u64,
+    /// How often it slept for a lock that another process held.
+    pub lock_waits: u64,
+    /// How long it slept for such locks.
+    pub lock_wait: Duration,
+    /// Transactions tried again by the retry policy.
+    pub retries: u64,
+    /// How often a failed connection was opened anew.
+    pub reopened: u64,
+}
+
+impl Shared {
+    fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    fn committed(&self, commands: usize, events: usize) {
+        let add = |counter: &AtomicU64, count: usize| {
+            counter.fetch_add(count as u64, Ordering::Relaxed);
+        };
+        add(&self.stats.batches, 1);
+        add(&self.stats.commands, commands);
+        add(&self.stats.events, events);
+    }
+
+    fn waited(&self, waited: Waited) {
+        if waited.sleeps > 0 {
+            self.stats
+                .lock_waits
+                .fetch_add(waited.sleeps, Ordering::Relaxed);
+            let micros = u64::try_from(waited.time.as_micros()).unwrap_or(u64::MAX);
+            self.stats.lock_wait_us.fetch_add(micros, Ordering::Relaxed);
+        }
+    }
+
+    fn retried(&self) {
+        self.stats.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn reopened(&self) {
+        self.stats.reopened.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Why a request that did not enter the queue was not taken.
+    fn refusal(&self) -> RepositoryError {
+        if self.panicked.load(Ordering::Acquire) {
+            RepositoryError::new(
+                RepositoryErrorKind::Unavailable,
+                "the writer has panicked; nothing was applied, open the database anew",
+            )
+        } else {
+            closed()
+        }
+    }
+}
+
+impl Writer {
+    /// Puts a request into the queue, waiting for room, and waits for its answer.
+    ///
+    /// Cancel safe: dropped before the request is in the queue, nothing happens; dropped after, the
+    /// request is carried out all the same.
+    pub(crate) async fn submit<T>(
+        &self,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<T, RepositoryError> {
+        let submitted_at = Instant::now();
+        self.check_open()?;
+        let permit = self
+            .sender
+            .reserve()
+            .await
+            .map_err(|_| self.shared.refusal())?;
+        self.exchange(permit, submitted_at, work).await
+    }
+
+    /// As [`Self::submit`], but fails at once where the queue is full.
+    pub(crate) async fn try_submit<T>(
+        &self,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<T, RepositoryError> {
+        let submitted_at = Instant::now();
+        self.check_open()?;
+        let permit = self.sender.try_reserve().map_err(|error| match error {
+            TrySendError::Full(()) => RepositoryError::new(
+                RepositoryErrorKind::Overloaded,
+                "the queue of writes is full; nothing was applied, try again later",
+            ),
+            TrySendError::Closed(()) => self.shared.refusal(),
+        })?;
+        self.exchange(permit, submitted_at, work).await
+    }
+
+    async fn exchange<T>(
+        &self,
+        permit: mpsc::Permit<'_, Command>,
+        submitted_at: Instant,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<T, RepositoryError> {
+        let (reply, answer) = Reply::pair();
+        permit.send(Command {
+            submitted_at,
+            work: work(reply),
+        });
+        // A reply that was dropped unsent was in the hands of a worker that panicked.
+        answer
+            .await
+            .unwrap_or_else(|_| Err(outcome_unknown("the writer has panicked")))
+    }
+
+    /// As [`Self::submit`], for threads outside the runtime.
+    pub(crate) fn submit_blocking<T>(
+        &self,
+        work: impl FnOnce(Reply<T>) -> Work,
+    ) -> Result<T, RepositoryError> {
+        let submitted_at = Instant::now();
+        self.check_open()?;
+        let (reply, answer) = Reply::pair();
+        self.sender
+            .blocking_send(Command {
+                submitted_at,
+                work: work(reply),
+            })
+            .map_err(|_| self.shared.refusal())?;
+        answer
+            .blocking_recv()
+            .unwrap_or_else(|_| Err(outcome_unknown("the writer has panicked")))
+    }
+
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.shared.panicked.load(Ordering::Acquire)
+    }
+
+    fn check_open(&self) -> Result<(), RepositoryError> {
+        if self.shared.is_closing() {
+            Err(self.shared.refusal())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the intake. What is in the queue is still carried out and answered. Does not wait.
+    pub(crate) fn close(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        // Wakes a worker that sleeps on an empty queue. Where the queue is full it is awake.
+        let _ = self.sender.try_send(Command {
+            submitted_at: Instant::now(),
+            work: Work::Close,
+        });
+    }
+
+    pub(crate) fn stats(&self) -> WriterStats {
+        let stats = &self.shared.stats;
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        WriterStats {
+            batches: get(&stats.batches),
+            commands: get(&stats.commands),
+            events: get(&stats.events),
+            lock_waits: get(&stats.lock_waits),
+            lock_wait: Duration::from_micros(get(&stats.lock_wait_us)),
+            retries: get(&stats.retries),
+            reopened: get(&stats.reopened),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! The writer's thread: takes what has queued up, runs it as one transaction, answers.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use fastrand::Rng;
+use roas_domain::{Clock, RepositoryError, RepositoryErrorKind};
+use rusqlite::Connection;
+use tokio::sync::mpsc;
+
+use crate::busy;
+use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
+use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
+use crate::maintenance::WalWatch;
+use crate::retry::{Exhausted, Retry};
+use crate::sql::WriteStatements;
+use crate::writer::Shared;
+use crate::writer::batch::Batch;
+use crate::writer::command::Command;
+
+/// What a worker needs besides its queue.
+#[derive(Debug)]
+pub(crate) struct WorkerConfig {
+    pub(crate) factory: ConnectionFactory,
+    pub(crate) journal_mode: JournalMode,
+    pub(crate) identity: FileIdentity,
+    pub(crate) batch_limit: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) wal_watch: WalWatch,
+}
+
+/// The worker: owns the receiving end of the queue and, while it runs, the connection.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    receiver: mpsc::Receiver<Command>,
+    config: WorkerConfig,
+    shared: Arc<Shared>,
+    /// Taken from the queue, not yet in a batch.
+    queue: VecDeque<Command>,
+    batch: Batch,
+    rng: Rng,
+}
+
+/// Why a session on one connection ended.
+#[derive(Debug, PartialEq, Eq)]
+enum SessionEnd {
+    /// The queue is closed and empty.
+    Drained,
+    /// The connection is not to be trusted any more.
+    Broken,
+}
+
+/// Why one attempt at a transaction failed. In all cases but `Unknown`, nothing was applied.
+#[derive(Debug)]
+enum Failed {
+    Contended(rusqlite::Error),
+    /// One of the requests is at fault.
+    Rejected(rusqlite::Error),
+    /// The store is at fault.
+    Store(rusqlite::Error),
+    /// The commit failed in a way that leaves open whether it took effect.
+    Unknown(RepositoryError),
+}
+
+impl Worker {
+    pub(super) fn new(
+        receiver: mpsc::Receiver<Command>,
+        config: WorkerConfig,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            receiver,
+            config,
+            shared,
+            queue: VecDeque::new(),
+            batch: Batch::default(),
+            rng: Rng::new(),
+        }
+    }
+
+    /// Works until the queue is closed and empty. A panic poisons the handles: the error is
+    /// published, the queue closed, and whoever waits is answered, in that order.
+    pub(crate) fn run(mut self, connection: Connection) {
+        let result = catch_unwind(AssertUnwindSafe(|| self.work(connection)));
+        if result.is_err() {
+            tracing::error!(
+                path = %self.config.factory.path().display(),
+                "the writer has panicked; the database must be opened anew"
+            );
+            self.shared.panicked.store(true, Ordering::Release);
+            self.shared.closing.store(true, Ordering::Release);
+            self.receiver.close();
+            while let Some(command) = self
+                .queue
+                .pop_front()
+                .or_else(|| self.receiver.try_recv().ok())
+            {
+                command.fail(self.shared.refusal());
+            }
+        }
+    }
+
+    fn work(&mut self, connection: Connection) {
+        let mut connection = Some(connection);
+        loop {
+            let current = match connection.take() {
+                Some(connection) => connection,
+                None => match self.reopen() {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        // One error for all that wait now; later requests try to open again.
+                        if self.queue.is_empty() && !self.receive() {
+                            return;
+                        }
+                        for command in std::mem::take(&mut self.queue) {
+                            command.fail(error.clone());
+                        }
+                        continue;
+                    }
+                },
+            };
+            if self.serve(&current) == SessionEnd::Drained {
+                return;
+            }
+        }
+    }
+
+    fn reopen(&mut self) -> Result<Connection, RepositoryError> {
+        let unavailable = |error: crate::OpenError| {
+            RepositoryError::with_source(
+                RepositoryErrorKind::Unavailable,
+                "the database cannot be opened anew after a failure; nothing was applied",
+                error,
+            )
+        };
+        let path = self.config.factory.path();
+        // Never an empty file in the place of one that went away.
+        if FileIdentity::of(path).ok() != Some(self.config.identity) {
+            return Err(file_moved(self.config.factory.path()));
+        }
+        let (connection, _) = self.config.factory.open_writer().map_err(unavailable)?;
+        self.shared.reopened();
+        tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
+        Ok(connection)
+    }
+
+    /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
+    fn receive(&mut self) -> bool {
+        let mut arrived = Vec::new();
+        let count = self
+            .receiver
+            .blocking_recv_many(&mut arrived, self.config.batch_limit);
+        self.queue.extend(arrived);
+        if self.shared.is_closing() {
+            self.receiver.close();
+        }
+        count > 0
+    }
+
+    fn serve(&mut self, connection: &Connection) -> SessionEnd {
+        let mut sql = match WriteStatements::prepare(connection) {
+            Ok(sql) => sql,
+            Err(error) => {
+                let error = repository_error("prepare the writer's statements", error);
+                if self.queue.is_empty() && !self.receive() {
+                    return SessionEnd::Drained;
+                }
+                for command in std::mem::take(&mut self.queue) {
+                    command.fail(error.clone());
+                }
+                return SessionEnd::Broken;
+            }
+        };
+        loop {
+            if self.queue.is_empty() && !self.receive() {
+                return SessionEnd::Drained;
+            }
+            let commands = self.next_batch();
+            if !self.transact(&mut sql, commands) {
+                return SessionEnd::Broken;
+            }
+            if self.config.journal_mode == JournalMode::Wal {
+                self.config.wal_watch.after_commit(connection);
+            }
+        }
+    }
+
+    /// The next requests of the queue, up to the limit in events, but at least one.
+    fn next_batch(&mut self) -> Vec<Command> {
+        let mut events = 0;
+        let fitting = self
+            .queue
+            .iter()
+            .take_while(|command| {
+                let fits = events == 0 || events + command.events() <= self.config.batch_limit;
+                events += command.events();
+                fits
+            })
+            .count();
+        self.queue.drain(..fitting).collect()
+    }
+
+    /// Runs the requests as one transaction, under the policy, and answers them all. `false` where
+    /// the connection is not to be used any more.
+    fn transact(&mut self, sql: &mut WriteStatements<'_>, mut commands: Vec<Command>) -> bool {
+        while let Some(since) = commands.iter().map(|command| command.submitted_at).min() {
+            let policy = self.config.factory.retry();
+            let deadline = policy.deadline();
+            let mut retry = Retry::new(policy, since, self.rng.fork());
+            let (exhausted, error) = loop {
+                busy::allow(retry.begin_attempt(Instant::now()));
+                let attempt = self.attempt(sql, &mut commands);
+                self.shared.waited(busy::take_waited());
+                match attempt {
+                    Ok(()) => {
+                        let events = commands.iter().map(Command::events).sum();
+                        self.shared.committed(commands.len(), events);
+                        commands.into_iter().for_each(Command::acknowledge);
+                        return true;
+                    }
+                    Err(Failed::Contended(error)) => match retry.next_delay(Instant::now()) {
+                        Ok(delay) => {
+                            self.shared.retried();
+                            std::thread::sleep(delay);
+                        }
+                        Err(exhausted) => break (exhausted, error),
+                    },
+                    // Its neighbours are not failed for one request's sake: each has its own
+                    // transaction then.
+                    Err(Failed::Rejected(_)) if commands.len() > 1 => {
+                        return commands.into_iter().fold(true, |usable, command| {
+                            self.transact(sql, vec![command]) && usable
+                        });
+                    }
+                    Err(Failed::Rejected(error)) => {
+                        fail_all(commands, &repository_error("carry out the request", error));
+                        return true;
+                    }
+                    Err(Failed::Store(error)) => {
+                        let usable =
+                            matches!(Failure::of(&error), Failure::Full | Failure::ReadOnly);
+                        fail_all(commands, &repository_error("write to the database", error));
+                        return usable;
+                    }
+                    Err(Failed::Unknown(error)) => {
+                        fail_all(commands, &error);
+                        return false;
+                    }
+                }
+            };
+            // Those whose time is up are told so; the rest go on with the time they have left.
+            // Where the attempts ran out before anyone's time did, it is up for all.
+            let now = Instant::now();
+            let (expired, rest): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
+                now.saturating_duration_since(command.submitted_at) >= deadline
+            });
+            let (expired, rest) = if expired.is_empty() {
+                (rest, expired)
+            } else {
+                (expired, rest)
+            };
+            tracing::warn!(
+                waited = ?exhausted.waited,
+                attempts = exhausted.attempts,
+                failed = expired.len(),
+                "the write lock was not to be had"
+            );
+            let error = SqliteError::from(error);
+            for command in expired {
+                let waited = now.saturating_duration_since(command.submitted_at);
+                let exhausted = Exhausted {
+                    waited,
+                    ..exhausted
+                };
+                command.fail(busy_error(exhausted, error.clone()));
+            }
+            commands = rest;
+        }
+        true
+    }
+
+    /// One attempt at the transaction. On success it is committed, to the file that was opened.
+    fn attempt(
+        &mut self,
+        sql: &mut WriteStatements<'_>,
+        commands: &mut [Command],
+    ) -> Result<(), Failed> {
+        sql.begin().map_err(Failed::of)?;
+        let now = self.config.clock.now();
+        self.batch.clear();
+        let applied = commands
+            .iter_mut()
+            .try_for_each(|command| self.batch.apply(sql, now, &mut command.work))
+            .and_then(|()| self.batch.flush(sql));
+        if let Err(error) = applied {
+            // Nothing of it was committed, whether or not the rollback succeeds.
+            return Err(match sql.rollback() {
+                Ok(()) => Failed::of(error),
+                // SQLite has rolled back itself, as it does on serious errors.
+                Err(_) if sql.is_autocommit() => Failed::of(error),
+                Err(failed) => Failed::Store(failed),
+            });
+        }
+        if let Err(error) = sql.commit() {
+            let rolled_back = sql.is_autocommit() || sql.rollback().is_ok();
+            return Err(match Failure::of(&error) {
+                // Refused before anything was made durable, and the transaction is undone. A full
+                // disk is known to cut the commit record off.
+                Failure::Contended if rolled_back => Failed::Contended(error),
+                Failure::Full | Failure::Rejected if rolled_back => Failed::Store(error),
+                _ => Failed::Unknown(RepositoryError::with_source(
+                    RepositoryErrorKind::OutcomeUnknown,
+                    outcome_unknown("the commit failed").to_string(),
+                    SqliteError::from(error),
+                )),
+            });
+        }
+        match FileIdentity::of(self.config.factory.path()) {
+            Ok(identity) if identity == self.config.identity => Ok(()),
+            _ => Err(Failed::Unknown(outcome_unknown(&format!(
+                "`{}` was moved, replaced or deleted while it was open",
+                self.config.factory.path().display()
+            )))),
+        }
+    }
+}
+
+impl Failed {
+    fn of(error: rusqlite::Error) -> Self {
+        match Failure::of(&error) {
+            Failure::Contended => Self::Contended(error),
+            // Corrupt may be one row that somebody else wrote; the others need not suffer.
+            Failure::Rejected | Failure::Corrupt => Self::Rejected(error),
+            Failure::Full | Failure::ReadOnly | Failure::Unusable => Self::Store(error),
+        }
+    }
+}
+
+fn fail_all(commands: Vec<Command>, error: &RepositoryError) {
+    for command in commands {
+        command.fail(error.clone());
+    }
+}
+
+fn file_moved(path: &std::path::Path) -> RepositoryError {
+    RepositoryError::new(
+        RepositoryErrorKind::Unavailable,
+        format!(
+            "`{}` was moved, replaced or deleted while it was open; nothing was applied, put the \
+             file back or open the database anew",
+            path.display()
+        ),
+    )
+}

@@ -1,0 +1,109 @@
+//! Writes as values: so that one sequence can be given to a repository and to the model.
+
+use crate::activity::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
+use crate::error::RepositoryError;
+use crate::id::GuildId;
+use crate::repository::ActivityRepository;
+use crate::score::{GuildRules, ScoreDelta};
+use crate::testing::Model;
+use crate::time::UnixSeconds;
+
+/// One write of the port.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// [`ActivityRepository::record`].
+    Record(ActivityEvent),
+    /// [`ActivityRepository::record_many`].
+    RecordMany(Vec<ActivityEvent>),
+    /// [`ActivityRepository::adjust_score`].
+    Adjust {
+        /// Whose score is moved.
+        member: MemberKey,
+        /// By how much.
+        delta: ScoreDelta,
+        /// When.
+        at: UnixSeconds,
+    },
+    /// [`ActivityRepository::set_guild_rules`].
+    SetRules {
+        /// Whose rules are set.
+        guild: GuildId,
+        /// What they are from then on.
+        rules: GuildRules,
+    },
+}
+
+/// What an [`Operation`] answered.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// To [`Operation::Record`].
+    Recorded(EventOutcome),
+    /// To [`Operation::RecordMany`].
+    RecordedMany(Vec<EventOutcome>),
+    /// To [`Operation::Adjust`].
+    Adjusted(ActivityRecord),
+    /// To [`Operation::SetRules`].
+    RulesSet,
+}
+
+impl Operation {
+    /// Asks `repository` for this operation.
+    ///
+    /// # Errors
+    ///
+    /// What the repository fails with.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of the port's operation: it is applied once, whole, or not at all.
+    pub async fn perform(
+        &self,
+        repository: &dyn ActivityRepository,
+    ) -> Result<Answer, RepositoryError> {
+        match self {
+            Self::Record(event) => repository.record(*event).await.map(Answer::Recorded),
+            Self::RecordMany(events) => repository
+                .record_many(events.clone())
+                .await
+                .map(Answer::RecordedMany),
+            Self::Adjust { member, delta, at } => repository
+                .adjust_score(*member, *delta, *at)
+                .await
+                .map(Answer::Adjusted),
+            Self::SetRules { guild, rules } => repository
+                .set_guild_rules(*guild, rules.clone())
+                .await
+                .map(|()| Answer::RulesSet),
+        }
+    }
+
+    /// Applies this operation to `model`.
+    ///
+    /// # Errors
+    ///
+    /// Where the port refuses it: a batch of more than
+    /// [`MAX_EVENTS_PER_CALL`](crate::MAX_EVENTS_PER_CALL) events.
+    pub fn apply(&self, model: &mut Model) -> Result<Answer, RepositoryError> {
+        Ok(match self {
+            Self::Record(event) => Answer::Recorded(model.record(event)),
+            Self::RecordMany(events) => Answer::RecordedMany(model.record_many(events)?),
+            Self::Adjust { member, delta, at } => {
+                Answer::Adjusted(model.adjust_score(*member, *delta, *at))
+            }
+            Self::SetRules { guild, rules } => {
+                model.set_guild_rules(*guild, rules.clone());
+                Answer::RulesSet
+            }
+        })
+    }
+
+    /// The events it records, in order.
+    #[must_use]
+    pub fn events(&self) -> &[ActivityEvent] {
+        match self {
+            Self::Record(event) => std::slice::from_ref(event),
+            Self::RecordMany(events) => events,
+            Self::Adjust { .. } | Self::SetRules { .. } => &[],
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The repository in memory passes the suite that every implementation passes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+use roas_domain::testing::conformance::{Scenario, agrees_with_the_model, lanes_end_as_the_model};
+use roas_domain::testing::{MemoryRepository, Model, Operation, fixtures, strategies};
+
+/// The repository in memory never waits, so a future that is not ready at once is a defect.
+fn ready(future: impl Future<Output = ()>) {
+    let mut future = std::pin::pin!(future);
+    let polled = future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Ready(()));
+}
+
+fn run(scenario: Scenario) {
+    ready(scenario(Arc::new(MemoryRepository::new())));
+}
+
+roas_domain::conformance_suite!(run);
+
+proptest! {
+    #[test]
+    fn any_operations_agree_with_the_model(operations in strategies::operations()) {
+        ready(agrees_with_the_model(Arc::new(MemoryRepository::new()), operations));
+    }
+
+    #[test]
+    fn any_lanes_end_as_the_model(lanes in strategies::lanes()) {
+        ready(lanes_end_as_the_model(Arc::new(MemoryRepository::new()), lanes));
+    }
+
+    /// What [`lanes_end_as_the_model`] builds on: the model ends the same if lanes take turns.
+    #[test]
+    fn lanes_do_not_depend_on_how_they_interleave(lanes in strategies::lanes()) {
+        let mut one_by_one = Model::new();
+        for operation in lanes.iter().flatten() {
+            operation.apply(&mut one_by_one).unwrap();
+        }
+        let mut in_turns = Model::new();
+        for turn in 0..lanes.iter().map(Vec::len).max().unwrap() {
+            for operation in lanes.iter().filter_map(|lane| lane.get(turn)) {
+                operation.apply(&mut in_turns).unwrap();
+            }
+        }
+        prop_assert_eq!(one_by_one, in_turns);
+    }
+
+    /// The model's own books balance, whatever it is told.
+    #[test]
+    fn the_model_counts_every_message_once(operations in strategies::operations()) {
+        let mut model = Model::new();
+        let mut told = 0;
+        let mut ids = BTreeSet::new();
+        for operation in &operations {
+            operation.apply(&mut model).unwrap();
+            for event in operation.events() {
+                told += u64::from(event.id.is_none_or(|id| ids.insert(id)));
+            }
+        }
+        let by_day: u64 = model.day_counts().map(|(_, _, messages)| messages).sum();
+        prop_assert_eq!((model.counts().messages, by_day), (told, told));
+    }
+}
+
+#[test]
+fn a_snapshot_is_what_the_repository_holds() {
+    let mut model = Model::new();
+    let event = fixtures::message_with_id(1, fixtures::member(1, 1), fixtures::MIDNIGHT);
+    Operation::Record(event).apply(&mut model).unwrap();
+    assert_ne!(model, Model::new());
+    let repository = MemoryRepository::from(model.clone());
+    assert_eq!(repository.snapshot().unwrap(), model);
+}
+
+/// A scenario that the macro leaves out would be skipped without a word.
+#[test]
+fn the_macro_lists_every_scenario() {
+    const PROPERTIES: [&str; 2] = ["agrees_with_the_model", "lanes_end_as_the_model"];
+    let sources = [
+        include_str!("../src/testing/conformance/adjusting.rs"),
+        include_str!("../src/testing/conformance/calendar.rs"),
+        include_str!("../src/testing/conformance/concurrency.rs"),
+        include_str!("../src/testing/conformance/leaderboards.rs"),
+        include_str!("../src/testing/conformance/model.rs"),
+        include_str!("../src/testing/conformance/recording.rs"),
+        include_str!("../src/testing/conformance/rules.rs"),
+    ];
+    let written: BTreeSet<_> = sources
+        .iter()
+        .flat_map(|source| source.lines())
+        .filter_map(|line| line.strip_prefix("pub async fn "))
+        .filter_map(|rest| rest.split_once('(').map(|(name, _)| name))
+        .filter(|name| !PROPERTIES.contains(name))
+        .collect();
+    let face = include_str!("../src/testing/conformance/mod.rs");
+    let (_, list) = face.split_once("@each $run;\n").unwrap();
+    let (list, _) = list.split_once('}').unwrap();
+    let listed: BTreeSet<_> = list.split_whitespace().collect();
+    assert_eq!(written, listed);
+    assert_eq!(
+        face.matches("\nmod ").count(),
+        sources.len(),
+        "a module is not looked at"
+    );
+}
