@@ -87,7 +87,7 @@ impl Config {
             readers: 4,
             queue_capacity: 8_192,
             batch_limit: 4_096,
-            remember_events_for: Duration::from_secs(7 * 24 * 60 * 60),
+            remember_events_for: Duration::from_hours(7 * 24),
             clock: Arc::new(SystemClock),
             vfs: None,
         }

@@ -284,13 +284,27 @@ impl Database {
     pub async fn close(mut self) -> Result<(), RepositoryError> {
         let readers = Arc::clone(&self.readers);
         let side = self.write_side.take();
-        let work = move || {
-            let joined = side.is_none_or(WriteSide::close);
-            // Last, so that whoever was just answered can still read.
-            readers.close();
-            joined
-        };
-        match tokio::task::spawn_blocking(work).await {
+        let closing = tokio::spawn(async move {
+            let Some(WriteSide {
+                writer,
+                worker,
+                jobs,
+                maintenance,
+            }) = side
+            else {
+                readers.drain().await;
+                return true;
+            };
+            writer.close();
+            let joined = join(worker).await;
+            readers.drain().await;
+            // The worker is gone, so this was the last sender. The maintenance's connection is the
+            // last one, and may write: SQLite then removes the WAL.
+            drop(jobs);
+            let joined = joined & join(maintenance).await;
+            joined && !writer.has_panicked()
+        });
+        match closing.await {
             Ok(true) => Ok(()),
             _ => Err(RepositoryError::new(
                 RepositoryErrorKind::Unavailable,
@@ -300,15 +314,12 @@ impl Database {
     }
 }
 
-impl WriteSide {
-    /// Answers whether both threads ended as they should.
-    fn close(self) -> bool {
-        self.writer.close();
-        let worker = self.worker.join();
-        // With the worker gone, this was the last sender.
-        drop(self.jobs);
-        worker.is_ok() & self.maintenance.join().is_ok() && !self.writer.has_panicked()
-    }
+/// Answers whether the thread ended as it should.
+async fn join(thread: JoinHandle<()>) -> bool {
+    matches!(
+        tokio::task::spawn_blocking(move || thread.join()).await,
+        Ok(Ok(()))
+    )
 }
 
 impl Drop for Database {

@@ -31,7 +31,7 @@ const CHECKPOINT_FRAMES: i64 = 1_000;
 const CEILING_FRAMES: i64 = 4_096;
 
 /// How often event ids are looked through for old ones.
-const INTERVAL: Duration = Duration::from_secs(10 * 60);
+const INTERVAL: Duration = Duration::from_mins(10);
 
 /// Ids looked at, and at most forgotten, in one step.
 const IDS_PER_STEP: u32 = 2_000;

@@ -21,6 +21,7 @@ use crate::retry::{Retry, RetryError};
 pub(crate) struct ReaderPool {
     factory: ConnectionFactory,
     mode: ReaderMode,
+    size: u32,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
 }
@@ -34,10 +35,12 @@ impl ReaderPool {
         size: usize,
     ) -> Result<Self, OpenError> {
         let first = factory.open_reader(mode)?;
-        let permits = Arc::new(Semaphore::new(size.min(Semaphore::MAX_PERMITS)));
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        let permits = Arc::new(Semaphore::new(size as usize));
         Ok(Self {
             factory,
             mode,
+            size,
             permits,
             idle: Mutex::new(vec![first]),
         })
@@ -119,6 +122,13 @@ impl ReaderPool {
         if !self.permits.is_closed() {
             idle.push(connection);
         }
+    }
+
+    /// Waits for the queries under way and those that wait for a connection, then closes.
+    pub(crate) async fn drain(&self) {
+        let all = self.permits.acquire_many(self.size).await;
+        self.close();
+        drop(all);
     }
 
     /// Lets no further reader in and closes the connections that are idle; one in use closes when

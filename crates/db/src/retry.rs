@@ -67,9 +67,9 @@ impl RetryPolicy {
             max_retries: 3,
             first_delay: Duration::from_millis(500),
             factor: 3.0,
-            max_delay: Duration::from_secs(60),
+            max_delay: Duration::from_mins(1),
             attempt_wait: Duration::from_secs(10),
-            deadline: Duration::from_secs(60),
+            deadline: Duration::from_mins(1),
         }
     }
 

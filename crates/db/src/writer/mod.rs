@@ -18,6 +18,8 @@
 
 mod batch;
 mod command;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 use std::sync::Arc;

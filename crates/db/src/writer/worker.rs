@@ -231,9 +231,7 @@ impl Worker {
                     // Its neighbours are not failed for one request's sake: each has its own
                     // transaction then.
                     Err(Failed::Rejected(_)) if commands.len() > 1 => {
-                        return commands.into_iter().fold(true, |usable, command| {
-                            self.transact(sql, vec![command]) && usable
-                        });
+                        return self.one_by_one(sql, commands);
                     }
                     Err(Failed::Rejected(error)) => {
                         fail_all(commands, &repository_error("carry out the request", error));
@@ -278,6 +276,20 @@ impl Worker {
                 command.fail(busy_error(exhausted, error.clone()));
             }
             commands = rest;
+        }
+        true
+    }
+
+    /// Each request in a transaction of its own. Where the connection breaks, those that are left
+    /// wait for the next one.
+    fn one_by_one(&mut self, sql: &mut WriteStatements<'_>, commands: Vec<Command>) -> bool {
+        let mut commands = VecDeque::from(commands);
+        while let Some(command) = commands.pop_front() {
+            if !self.transact(sql, vec![command]) {
+                commands.append(&mut self.queue);
+                self.queue = commands;
+                return false;
+            }
         }
         true
     }

@@ -1,7 +1,5 @@
 //! The SQLite repository passes the suite that every implementation of the port passes.
 
-mod support;
-
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -9,7 +7,7 @@ use roas_db::{Config, Database};
 use roas_domain::testing::conformance::{Scenario, agrees_with_the_model, lanes_end_as_the_model};
 use roas_domain::testing::strategies;
 
-use support::{on_runtime, quick};
+use crate::support::{on_runtime, quick};
 
 /// Runs `scenario` on a new database, which must close cleanly afterwards.
 fn run_with(configure: fn(Config) -> Config, scenario: impl AsyncFnOnce(Database) -> Database) {

@@ -1,0 +1,179 @@
+//! The writer, driven without its thread: what is queued is decided before the worker runs.
+
+use std::sync::Arc;
+
+use roas_domain::testing::ManualClock;
+use roas_domain::testing::fixtures::{MIDNIGHT, at, member, message, message_with_id};
+use roas_domain::{ActivityEvent, Effect, EventOutcome, RepositoryError, RepositoryErrorKind};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::{Work, Worker, WorkerConfig, Writer, pair};
+use crate::config::Config;
+use crate::connection::{ConnectionFactory, FileIdentity};
+use crate::maintenance;
+use crate::migration::migrate;
+
+/// A writer whose worker has not begun.
+struct Idle {
+    folder: TempDir,
+    writer: Writer,
+    worker: Worker,
+    connection: rusqlite::Connection,
+}
+
+fn idle(batch_limit: usize) -> Idle {
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::new(folder.path().join("roas.db"));
+    migrate(&config).unwrap();
+    let factory = ConnectionFactory::new(&config).unwrap();
+    let (connection, journal_mode) = factory.open_writer().unwrap();
+    let identity = FileIdentity::of(factory.path()).unwrap();
+    let (wal_watch, _, _) = maintenance::channel();
+    let clock = Arc::new(ManualClock::new(at(MIDNIGHT)));
+    let config = WorkerConfig {
+        factory,
+        journal_mode,
+        identity,
+        batch_limit,
+        clock,
+        wal_watch,
+    };
+    let (writer, worker) = pair(config, 100);
+    Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    }
+}
+
+type Call<T> = JoinHandle<Result<T, RepositoryError>>;
+
+/// Puts a request into the queue; it is there when this returns.
+async fn queue<T: Send + 'static>(
+    writer: &Writer,
+    work: impl FnOnce(super::Reply<T>) -> Work + Send + 'static,
+) -> Call<T> {
+    let before = writer.sender.capacity();
+    let handle = writer.clone();
+    let call = tokio::spawn(async move { handle.submit(work).await });
+    while writer.sender.capacity() == before {
+        tokio::task::yield_now().await;
+    }
+    call
+}
+
+async fn queue_record(writer: &Writer, event: ActivityEvent) -> Call<EventOutcome> {
+    queue(writer, move |reply| Work::Record { event, reply }).await
+}
+
+/// Lets the worker do all that is queued, and end.
+async fn run(worker: Worker, connection: rusqlite::Connection, writer: &Writer) {
+    writer.close();
+    tokio::task::spawn_blocking(move || worker.run(connection))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_queued_is_one_transaction_and_answered_in_order() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(100);
+    let mut calls = Vec::new();
+    for number in 0..10 {
+        // Every other event repeats the id before it.
+        let event = message_with_id(number / 2 + 1, member(1, 1), MIDNIGHT);
+        calls.push(queue_record(&writer, event).await);
+    }
+    run(worker, connection, &writer).await;
+    drop(folder);
+    for (number, call) in calls.into_iter().enumerate() {
+        let outcome = call.await.unwrap().unwrap();
+        assert_eq!(
+            outcome == EventOutcome::Duplicate,
+            number % 2 == 1,
+            "{number}: {outcome:?}"
+        );
+    }
+    let stats = writer.stats();
+    // The request to close travels in the queue, too.
+    assert_eq!((stats.batches, stats.commands), (1, 11));
+}
+
+#[tokio::test]
+async fn a_transaction_takes_requests_up_to_the_limit_but_at_least_one() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(4);
+    let mut calls = Vec::new();
+    for events in [10, 3, 1, 1] {
+        let events = vec![message(member(1, 1), MIDNIGHT); events];
+        calls.push(queue(&writer, move |reply| Work::RecordMany { events, reply }).await);
+    }
+    run(worker, connection, &writer).await;
+    drop(folder);
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    // 10 alone, 3 + 1, and 1 with the request to close.
+    assert_eq!(writer.stats().batches, 3);
+}
+
+#[tokio::test]
+async fn a_panic_answers_everyone_and_poisons_the_handles() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(2);
+    let in_the_batch = queue_record(&writer, message(member(1, 1), MIDNIGHT)).await;
+    let culprit = queue::<()>(&writer, |_| Work::Panic).await;
+    let behind_it = queue_record(&writer, message(member(1, 2), MIDNIGHT)).await;
+    let intake = writer.clone();
+    run(worker, connection, &writer).await;
+    drop(folder);
+
+    let error = in_the_batch.await.unwrap().unwrap_err();
+    assert_eq!(error.effect(), Effect::Unknown, "{error}");
+    assert!(culprit.await.unwrap().is_err());
+    let error = behind_it.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "{error}");
+    assert_eq!(error.effect(), Effect::NotApplied);
+    let event = message(member(1, 3), MIDNIGHT);
+    let error = intake
+        .submit(|reply| Work::Record { event, reply })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("panicked"), "{error}");
+    assert!(writer.has_panicked());
+}
+
+#[tokio::test]
+async fn a_caller_that_has_gone_away_is_no_ones_loss() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(100);
+    let gone = queue_record(&writer, message(member(1, 1), MIDNIGHT)).await;
+    gone.abort();
+    assert!(gone.await.unwrap_err().is_cancelled());
+    let stays = queue_record(&writer, message(member(1, 1), MIDNIGHT)).await;
+    run(worker, connection, &writer).await;
+    drop(folder);
+    let EventOutcome::CoolingDown(record) = stays.await.unwrap().unwrap() else {
+        panic!("the event of the caller that has gone came first");
+    };
+    assert_eq!(record.messages, 2);
+}

@@ -1,0 +1,10 @@
+//! The adapter from outside: one program, so that it links once.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::float_cmp, reason = "what is stored comes back to the bit")]
+
+mod concurrency;
+mod conformance;
+mod migration;
+mod opening;
+mod recovery;
+mod support;

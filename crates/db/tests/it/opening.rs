@@ -1,0 +1,296 @@
+//! Opening: what is created, what is refused, and what is left alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use roas_db::{Access, Config, Contents, Database, LegacyKind, OnOldSchema, OpenError};
+use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
+use roas_domain::{ActivityRepository, RepositoryErrorKind};
+use tempfile::tempdir;
+
+use crate::support::{on_runtime, query, quick, raw};
+
+fn open(config: Config) -> Result<Database, OpenError> {
+    on_runtime(Database::open(config))
+}
+
+fn close(database: Database) {
+    on_runtime(database.close()).unwrap();
+}
+
+/// Every file in `folder`, with its bytes.
+#[expect(clippy::disallowed_methods, reason = "nothing has these files open")]
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
+}
+
+/// Opening `path` for reading and for writing fails alike, and leaves the folder as it was.
+fn refused(path: &Path, expected: impl Fn(&OpenError) -> bool) {
+    let folder = path.parent().unwrap();
+    let before = contents(folder);
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let error = open(Config::new(path).access(access)).unwrap_err();
+        assert!(expected(&error), "{access:?}: {error:?}");
+        assert!(
+            error.to_string().contains(path.to_str().unwrap()),
+            "{error}"
+        );
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+    }
+    assert!(
+        contents(folder) == before,
+        "the folder of {} has changed",
+        path.display()
+    );
+}
+
+#[test]
+fn a_new_database_is_its_owners_alone_and_current() {
+    let folder = tempdir().unwrap();
+    let database = open(quick(folder.path())).unwrap();
+    let info = database.info().clone();
+    assert!(info.created);
+    assert_eq!(info.journal_mode, "wal");
+    assert_eq!(info.synchronous, "normal");
+    assert_eq!(
+        info.migrations_applied.len(),
+        usize::try_from(info.schema_version).unwrap()
+    );
+    assert!(database.size().database_bytes > 0);
+    for suffix in ["", "-wal", "-shm"] {
+        let file = folder.path().join(format!("roas.db{suffix}"));
+        assert_eq!(
+            fs::metadata(&file).unwrap().mode() & 0o777,
+            0o600,
+            "{}",
+            file.display()
+        );
+    }
+    close(database);
+
+    let again = open(quick(folder.path())).unwrap();
+    assert!(!again.info().created);
+    assert!(again.info().migrations_applied.is_empty());
+    close(again);
+    assert!(!folder.path().join("roas.db-wal").exists());
+}
+
+#[test]
+fn a_folder_is_no_database() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("a folder");
+    fs::create_dir(&path).unwrap();
+    for access in [Access::ReadOnly, Access::ReadWrite] {
+        let error = open(Config::new(&path).access(access)).unwrap_err();
+        assert!(matches!(error, OpenError::IsFolder { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_does_not_exist_is_named() {
+    let error = open(Config::new("/nowhere/at/all/roas.db")).unwrap_err();
+    assert!(matches!(error, OpenError::NoFolder { .. }), "{error:?}");
+    assert!(error.to_string().contains("`/nowhere/at/all`"), "{error}");
+}
+
+#[test]
+fn what_is_not_sqlite_is_left_alone() {
+    let folder = tempdir().unwrap();
+    for (name, bytes) in [
+        (
+            "text.db",
+            "this is no database, but it is a little longer than a header".repeat(20),
+        ),
+        ("short.db", "hello".to_owned()),
+    ] {
+        let path = folder.path().join(name);
+        fs::write(&path, bytes).unwrap();
+        refused(&path, |error| {
+            matches!(error, OpenError::NotADatabase { .. })
+        });
+    }
+}
+
+#[test]
+fn an_empty_file_becomes_a_database_when_it_is_written_to() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    fs::write(&path, "").unwrap();
+    let error = open(Config::new(&path).access(Access::ReadOnly)).unwrap_err();
+    assert!(
+        matches!(error, OpenError::NotInitialized { .. }),
+        "{error:?}"
+    );
+    let database = open(Config::new(&path)).unwrap();
+    assert!(!database.info().created);
+    close(database);
+}
+
+#[test]
+fn a_read_only_file_is_refused_for_writing_and_good_for_reading() {
+    let folder = tempdir().unwrap();
+    close(open(quick(folder.path())).unwrap());
+    let path = folder.path().join("roas.db");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    let error = open(Config::new(&path)).unwrap_err();
+    assert!(matches!(error, OpenError::ReadOnlyFile { .. }), "{error:?}");
+    close(open(Config::new(&path).access(Access::ReadOnly)).unwrap());
+}
+
+#[test]
+fn reading_leaves_no_trace() {
+    let folder = tempdir().unwrap();
+    let missing = folder.path().join("roas.db");
+    let error = open(Config::new(&missing).access(Access::ReadOnly)).unwrap_err();
+    assert!(matches!(error, OpenError::Missing { .. }), "{error:?}");
+    assert!(contents(folder.path()).is_empty());
+
+    let database = open(quick(folder.path())).unwrap();
+    let event = message(member(1, 2), MIDNIGHT);
+    on_runtime(database.repository().record(event)).unwrap();
+    close(database);
+
+    let before = contents(folder.path());
+    let reading = open(Config::new(&missing).access(Access::ReadOnly)).unwrap();
+    assert_eq!(reading.info().journal_mode, "wal");
+    on_runtime(async {
+        let repository = reading.repository();
+        let (one, two) = tokio::join!(repository.counts(), repository.find_member(member(1, 2)));
+        assert_eq!(
+            (one.unwrap().messages, two.unwrap().unwrap().messages),
+            (1, 1)
+        );
+        let error = repository.record(event).await.unwrap_err();
+        assert_eq!(error.kind(), RepositoryErrorKind::ReadOnly);
+        let error = reading.maintain().await.unwrap_err();
+        assert_eq!(error.kind(), RepositoryErrorKind::ReadOnly);
+    });
+    close(reading);
+    assert!(contents(folder.path()) == before);
+}
+
+#[test]
+fn reading_beside_a_writer_sees_its_commits_and_leaves_its_files() {
+    let folder = tempdir().unwrap();
+    let writing = open(quick(folder.path())).unwrap();
+    on_runtime(writing.repository().record(message(member(1, 2), MIDNIGHT))).unwrap();
+    let reading = open(quick(folder.path()).access(Access::ReadOnly)).unwrap();
+    assert_eq!(
+        on_runtime(reading.repository().counts()).unwrap().messages,
+        1
+    );
+    close(reading);
+    assert!(folder.path().join("roas.db-wal").exists());
+    on_runtime(writing.repository().record(message(member(1, 2), MIDNIGHT))).unwrap();
+    close(writing);
+}
+
+#[test]
+fn the_same_file_is_opened_once_whatever_it_is_called() {
+    let folder = tempdir().unwrap();
+    let database = open(quick(folder.path())).unwrap();
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(folder.path().join("roas.db"), &link).unwrap();
+    let error = open(Config::new(&link)).unwrap_err();
+    assert!(matches!(error, OpenError::AlreadyOpen { .. }), "{error:?}");
+    close(database);
+    close(open(Config::new(&link)).unwrap());
+}
+
+#[test]
+fn a_path_is_a_path_and_never_a_uri() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("file:roas.db?mode=memory");
+    close(open(Config::new(&path)).unwrap());
+    assert!(path.exists());
+}
+
+#[test]
+fn databases_of_the_original_bot_are_refused_by_name_and_untouched() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/legacy");
+    for (name, expected) in [
+        ("v23-meter.db", LegacyKind::V23),
+        ("v240-duplicates.db", LegacyKind::V240),
+        ("v241-primary-key.db", LegacyKind::V241),
+    ] {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join(name);
+        #[expect(clippy::disallowed_methods, reason = "nothing has the fixture open")]
+        fs::copy(fixtures.join(name), &path).unwrap();
+        refused(
+            &path,
+            |error| matches!(error, OpenError::Legacy { kind, .. } if *kind == expected),
+        );
+        let status = roas_db::migration_status(&path).unwrap();
+        assert_eq!(status.contents, Contents::Legacy(expected));
+    }
+}
+
+#[test]
+fn some_of_the_originals_tables_are_enough_to_refuse() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("partial.db");
+    raw(
+        &path,
+        "CREATE TABLE activity_daily (ymd TEXT, guild_id, user_id, msg_cnt)",
+    );
+    refused(&path, |error| {
+        matches!(
+            error,
+            OpenError::Legacy {
+                kind: LegacyKind::Partial,
+                ..
+            }
+        )
+    });
+}
+
+#[test]
+fn other_modules_tables_stay_and_work_beside_ours() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    raw(
+        &path,
+        "CREATE TABLE meter (id INTEGER PRIMARY KEY, kwh REAL); INSERT INTO meter VALUES (1, 2)",
+    );
+    let error = open(quick(folder.path()).access(Access::ReadOnly)).unwrap_err();
+    assert!(
+        matches!(error, OpenError::NotInitialized { .. }),
+        "{error:?}"
+    );
+    close(open(quick(folder.path())).unwrap());
+    assert_eq!(query::<f64>(&path, "SELECT kwh FROM meter"), 2.0);
+}
+
+#[test]
+fn an_old_schema_is_refused_where_it_is_not_to_be_migrated() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path()).on_old_schema(OnOldSchema::Refuse);
+    let error = open(config.clone()).unwrap_err();
+    assert!(matches!(error, OpenError::Missing { .. }), "{error:?}");
+    assert!(contents(folder.path()).is_empty());
+    fs::write(folder.path().join("roas.db"), "").unwrap();
+    let error = open(config.clone()).unwrap_err();
+    assert!(
+        matches!(error, OpenError::SchemaTooOld { found: 0, .. }),
+        "{error:?}"
+    );
+    close(open(quick(folder.path())).unwrap());
+    close(open(config).unwrap());
+}
+
+#[test]
+fn opening_anew_after_a_failure_works() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    fs::write(&path, "garbage".repeat(100)).unwrap();
+    assert!(open(Config::new(&path)).is_err());
+    fs::remove_file(&path).unwrap();
+    close(open(Config::new(&path)).unwrap());
+}
