@@ -95,6 +95,11 @@ impl Command {
         }
     }
 
+    /// Whether there is nothing to carry out.
+    pub(crate) fn only_wakes(&self) -> bool {
+        matches!(self.work, Work::Close)
+    }
+
     /// Tells the caller that its request is committed.
     pub(crate) fn acknowledge(self) {
         match self.work {

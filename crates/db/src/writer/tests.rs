@@ -101,8 +101,7 @@ async fn what_is_queued_is_one_transaction_and_answered_in_order() {
         );
     }
     let stats = writer.stats();
-    // The request to close travels in the queue, too.
-    assert_eq!((stats.batches, stats.commands), (1, 11));
+    assert_eq!((stats.batches, stats.commands), (1, 10));
 }
 
 #[tokio::test]
@@ -123,7 +122,7 @@ async fn a_transaction_takes_requests_up_to_the_limit_but_at_least_one() {
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    // 10 alone, 3 + 1, and 1 with the request to close.
+    // 10 alone, 3 + 1, and 1.
     assert_eq!(writer.stats().batches, 3);
 }
 

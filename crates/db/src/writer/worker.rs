@@ -112,7 +112,7 @@ impl Worker {
                     Ok(connection) => connection,
                     Err(error) => {
                         // One error for all that wait now; later requests try to open again.
-                        if self.queue.is_empty() && !self.receive() {
+                        if !self.receive() {
                             return;
                         }
                         for command in std::mem::take(&mut self.queue) {
@@ -149,15 +149,21 @@ impl Worker {
 
     /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
     fn receive(&mut self) -> bool {
-        let mut arrived = Vec::new();
-        let count = self
-            .receiver
-            .blocking_recv_many(&mut arrived, self.config.batch_limit);
-        self.queue.extend(arrived);
-        if self.shared.is_closing() {
-            self.receiver.close();
+        while self.queue.is_empty() {
+            let mut arrived = Vec::new();
+            let count = self
+                .receiver
+                .blocking_recv_many(&mut arrived, self.config.batch_limit);
+            if self.shared.is_closing() {
+                self.receiver.close();
+            }
+            if count == 0 {
+                return false;
+            }
+            self.queue
+                .extend(arrived.into_iter().filter(|command| !command.only_wakes()));
         }
-        count > 0
+        true
     }
 
     fn serve(&mut self, connection: &Connection) -> SessionEnd {
@@ -165,7 +171,7 @@ impl Worker {
             Ok(sql) => sql,
             Err(error) => {
                 let error = repository_error("prepare the writer's statements", error);
-                if self.queue.is_empty() && !self.receive() {
+                if !self.receive() {
                     return SessionEnd::Drained;
                 }
                 for command in std::mem::take(&mut self.queue) {
@@ -175,7 +181,7 @@ impl Worker {
             }
         };
         loop {
-            if self.queue.is_empty() && !self.receive() {
+            if !self.receive() {
                 return SessionEnd::Drained;
             }
             let commands = self.next_batch();

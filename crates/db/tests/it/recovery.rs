@@ -51,7 +51,7 @@ fn an_event_is_forgotten_when_its_window_has_passed_and_not_before() {
     let clock = ManualClock::new(at(MIDNIGHT));
     let config = quick(folder.path())
         .clock(Arc::new(clock.clone()))
-        .remember_events_for(Duration::from_secs(3_600));
+        .remember_events_for(Duration::from_hours(1));
     // The event's own time plays no part: old messages are ingested, too.
     let event = message_with_id(77, member(1, 2), 1_000);
     on_runtime(async {
