@@ -25,7 +25,7 @@ CREATE TABLE activity_meter (
 
 -- Messages of a member on a day, YYYYMMDD in the guild's time zone.
 CREATE TABLE activity_daily (
-    ymd      TEXT    NOT NULL CHECK (ymd GLOB '[0-9][0-9][0-9][0-9][0-9][0-9][0-9][0-9]'),
+    ymd      TEXT    NOT NULL CHECK (length(ymd) = 8),
     guild_id INTEGER NOT NULL CHECK (guild_id > 0),
     user_id  INTEGER NOT NULL CHECK (user_id > 0),
     msg_cnt  INTEGER NOT NULL DEFAULT 0 CHECK (msg_cnt >= 0),

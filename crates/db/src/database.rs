@@ -7,6 +7,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
 
 use roas_domain::{RepositoryError, RepositoryErrorKind};
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::config::{Access, Config};
@@ -88,8 +89,9 @@ impl Database {
     /// Dropping the future does not undo a migration that was begun; it completes.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let path = config.path.clone();
+        let runtime = Handle::current();
         let open = move || match config.access {
-            Access::ReadWrite => Self::open_for_writing(&config),
+            Access::ReadWrite => Self::open_for_writing(&config, &runtime),
             Access::ReadOnly => Self::open_for_reading(&config),
         };
         tokio::task::spawn_blocking(open)
@@ -104,7 +106,7 @@ impl Database {
             })
     }
 
-    fn open_for_writing(config: &Config) -> Result<Self, OpenError> {
+    fn open_for_writing(config: &Config, runtime: &Handle) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?.claimed()?;
         migration::require_writable(&factory)?;
         let migrated = migration::bring_up_to_date(&factory, config.on_old_schema)?;
@@ -135,6 +137,7 @@ impl Database {
                 batch_limit: config.batch_limit,
                 clock: Arc::clone(&config.clock),
                 wal_watch,
+                runtime: runtime.clone(),
             },
             config.queue_capacity,
         );

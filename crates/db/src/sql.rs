@@ -24,6 +24,8 @@ pub(crate) struct WriteStatements<'c> {
     forget_event: Statement<'c>,
     find_rules: Statement<'c>,
     put_rules: Statement<'c>,
+    /// The day last written and its text: most of a transaction's messages are of one day.
+    day: Option<(Day, String)>,
 }
 
 impl<'c> WriteStatements<'c> {
@@ -67,6 +69,7 @@ impl<'c> WriteStatements<'c> {
                      decay_per_hour = excluded.decay_per_hour,
                      time_zone = excluded.time_zone",
             )?,
+            day: None,
         })
     }
 
@@ -124,9 +127,13 @@ impl<'c> WriteStatements<'c> {
         member: MemberKey,
         messages: u64,
     ) -> rusqlite::Result<()> {
+        let ymd = match &mut self.day {
+            Some((known, ymd)) if *known == day => ymd,
+            other => &mut other.insert((day, day.to_string())).1,
+        };
         self.add_daily
             .execute(params![
-                day.to_string(),
+                ymd.as_str(),
                 member.guild.to_i64(),
                 member.user.to_i64(),
                 messages.cast_signed(),

@@ -38,6 +38,7 @@ fn idle(batch_limit: usize) -> Idle {
         batch_limit,
         clock,
         wal_watch,
+        runtime: tokio::runtime::Handle::current(),
     };
     let (writer, worker) = pair(config, 100);
     Idle {
