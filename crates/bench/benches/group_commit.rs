@@ -40,8 +40,14 @@ fn main() {
     let (raw, adjust, record) = (median(raw), median(adjust), median(record));
     println!("median of {rounds} rounds, synchronous=FULL");
     println!("  one upsert a transaction, one connection {raw:>10.0}/s");
-    println!("  adjust_score, {TASKS} tasks                {adjust:>10.0}/s  {:>6.1} x", adjust / raw);
-    println!("  record, {TASKS} tasks                      {record:>10.0}/s  {:>6.1} x", record / raw);
+    println!(
+        "  adjust_score, {TASKS} tasks                {adjust:>10.0}/s  {:>6.1} x",
+        adjust / raw
+    );
+    println!(
+        "  record, {TASKS} tasks                      {record:>10.0}/s  {:>6.1} x",
+        record / raw
+    );
 }
 
 fn through_the_port(full_rule: bool) -> f64 {
@@ -52,8 +58,9 @@ fn through_the_port(full_rule: bool) -> f64 {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let database =
-            Database::open(Config::new(folder.path().join("roas.db"))).await.expect("opens");
+        let database = Database::open(Config::new(folder.path().join("roas.db")))
+            .await
+            .expect("opens");
         let repository: Arc<dyn ActivityRepository> = Arc::new(database.repository());
         let started = Instant::now();
         let tasks: Vec<_> = (0..TASKS)
@@ -79,7 +86,14 @@ fn through_the_port(full_rule: bool) -> f64 {
         }
         let elapsed = started.elapsed();
         let counted = repository.counts().await.expect("counts").messages;
-        assert_eq!(counted, if full_rule { TASKS * EVENTS_PER_TASK } else { 0 });
+        assert_eq!(
+            counted,
+            if full_rule {
+                TASKS * EVENTS_PER_TASK
+            } else {
+                0
+            }
+        );
         database.close().await.expect("closes");
         per_second(TASKS * EVENTS_PER_TASK, elapsed.as_secs_f64())
     })
@@ -101,13 +115,21 @@ fn one_upsert_a_transaction() -> f64 {
     for _ in 0..RAW_UPSERTS {
         let event = workload.next_event();
         upsert
-            .execute((event.member.guild.to_i64(), event.member.user.to_i64(), 1.0, event.at.get()))
+            .execute((
+                event.member.guild.to_i64(),
+                event.member.user.to_i64(),
+                1.0,
+                event.at.get(),
+            ))
             .expect("upserts");
     }
     per_second(RAW_UPSERTS, started.elapsed().as_secs_f64())
 }
 
-#[expect(clippy::disallowed_methods, reason = "the yardstick is SQLite without the adapter")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the yardstick is SQLite without the adapter"
+)]
 fn open_raw(path: &Path) -> Connection {
     let connection = Connection::open(path).expect("opens");
     connection

@@ -32,7 +32,9 @@ impl Workload {
                 sum
             })
             .collect();
-        cumulative.iter_mut().for_each(|share| *share /= sum);
+        for share in &mut cumulative {
+            *share /= sum;
+        }
         Self {
             members,
             cumulative,
@@ -68,7 +70,11 @@ impl Workload {
         let id = EventId::new(self.sent << 20 | self.stream).expect("above 0");
         let seconds = i64::try_from(self.sent / 10).expect("few messages");
         let at = UnixSeconds::new(START + seconds).expect("within the bounds");
-        ActivityEvent { id: Some(id), member, at }
+        ActivityEvent {
+            id: Some(id),
+            member,
+            at,
+        }
     }
 }
 
@@ -85,7 +91,12 @@ mod tests {
             (0..100).map(|_| workload.next_event()).collect::<Vec<_>>()
         };
         assert_eq!(events(1), events(1));
-        let ids = |stream| events(stream).into_iter().map(|event| event.id).collect::<Vec<_>>();
+        let ids = |stream| {
+            events(stream)
+                .into_iter()
+                .map(|event| event.id)
+                .collect::<Vec<_>>()
+        };
         assert!(ids(1).iter().all(|id| !ids(2).contains(id)));
     }
 

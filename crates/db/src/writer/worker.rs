@@ -124,19 +124,19 @@ impl Worker {
         loop {
             let current = match connection.take() {
                 Some(connection) => connection,
-                None => match self.reopen() {
-                    Ok(connection) => connection,
-                    Err(error) => {
-                        // One error for all that wait now; later requests try to open again.
-                        if !self.receive() {
-                            return;
-                        }
-                        for command in std::mem::take(&mut self.queue) {
-                            command.fail(error.clone());
-                        }
-                        continue;
+                None => {
+                    // Not before somebody asks: what failed may have been mended by then.
+                    if !self.receive() {
+                        return;
                     }
-                },
+                    match self.reopen() {
+                        Ok(connection) => connection,
+                        Err(error) => {
+                            fail_all(self.queue.drain(..), &error);
+                            continue;
+                        }
+                    }
+                }
             };
             if self.serve(&current) == SessionEnd::Drained {
                 return;
@@ -187,12 +187,7 @@ impl Worker {
             Ok(sql) => sql,
             Err(error) => {
                 let error = repository_error("prepare the writer's statements", error);
-                if !self.receive() {
-                    return SessionEnd::Drained;
-                }
-                for command in std::mem::take(&mut self.queue) {
-                    command.fail(error.clone());
-                }
+                fail_all(self.queue.drain(..), &error);
                 return SessionEnd::Broken;
             }
         };
@@ -383,7 +378,7 @@ impl Failed {
     }
 }
 
-fn fail_all(commands: Vec<Command>, error: &RepositoryError) {
+fn fail_all(commands: impl IntoIterator<Item = Command>, error: &RepositoryError) {
     for command in commands {
         command.fail(error.clone());
     }
