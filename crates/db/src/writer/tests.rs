@@ -14,6 +14,8 @@ use crate::connection::{ConnectionFactory, FileIdentity};
 use crate::maintenance;
 use crate::migration::migrate;
 
+const QUEUE_CAPACITY: usize = 100;
+
 /// A writer whose worker has not begun.
 struct Idle {
     folder: TempDir,
@@ -40,7 +42,7 @@ fn idle(batch_limit: usize) -> Idle {
         wal_watch,
         runtime: tokio::runtime::Handle::current(),
     };
-    let (writer, worker) = pair(config, 100);
+    let (writer, worker) = pair(config, QUEUE_CAPACITY);
     Idle {
         folder,
         writer,
@@ -125,6 +127,42 @@ async fn a_transaction_takes_requests_up_to_the_limit_but_at_least_one() {
     }
     // 10 alone, 3 + 1, and 1.
     assert_eq!(writer.stats().batches, 3);
+}
+
+#[tokio::test]
+async fn a_full_queue_is_overload_for_those_who_do_not_wait() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(7);
+    let mut calls = Vec::new();
+    for user in 1..=QUEUE_CAPACITY as u64 {
+        calls.push(queue_record(&writer, message(member(1, user), MIDNIGHT)).await);
+    }
+    let event = message(member(2, 1), MIDNIGHT);
+    let error = writer
+        .try_submit(|reply| Work::Record { event, reply })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), RepositoryErrorKind::Overloaded);
+    assert!(error.is_retryable());
+
+    let handle = writer.clone();
+    let waits =
+        tokio::spawn(async move { handle.submit(|reply| Work::Record { event, reply }).await });
+    tokio::task::yield_now().await;
+    assert!(!waits.is_finished());
+
+    let worker = tokio::task::spawn_blocking(move || worker.run(connection));
+    assert!(matches!(waits.await.unwrap(), Ok(EventOutcome::Scored(_))));
+    for call in calls {
+        assert!(call.await.unwrap().is_ok());
+    }
+    writer.close();
+    worker.await.unwrap();
+    drop(folder);
 }
 
 #[tokio::test]

@@ -122,19 +122,18 @@ impl Worker {
     fn work(&mut self, connection: Connection) {
         let mut connection = Some(connection);
         loop {
-            let current = match connection.take() {
-                Some(connection) => connection,
-                None => {
-                    // Not before somebody asks: what failed may have been mended by then.
-                    if !self.receive() {
-                        return;
-                    }
-                    match self.reopen() {
-                        Ok(connection) => connection,
-                        Err(error) => {
-                            fail_all(self.queue.drain(..), &error);
-                            continue;
-                        }
+            let current = if let Some(connection) = connection.take() {
+                connection
+            } else {
+                // Not before somebody asks: what failed may have been mended by then.
+                if !self.receive() {
+                    return;
+                }
+                match self.reopen() {
+                    Ok(connection) => connection,
+                    Err(error) => {
+                        fail_all(self.queue.drain(..), &error);
+                        continue;
                     }
                 }
             };

@@ -4,9 +4,9 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use roas_db::{Config, Database};
+use roas_db::Database;
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
-use roas_domain::{ActivityRepository, EventOutcome, RepositoryErrorKind};
+use roas_domain::{ActivityRepository, EventOutcome};
 use tempfile::tempdir;
 
 use crate::support::{on_runtime, query, quick, start_process};
@@ -107,44 +107,6 @@ fn concurrent_requests_share_transactions() {
         let stats = database.writer_stats();
         assert_eq!((stats.commands, stats.events), (5_120, 5_120));
         assert!(stats.batches < stats.events / 2, "{stats:?}");
-        database.close().await.unwrap();
-    });
-}
-
-#[test]
-fn a_full_queue_is_overload_for_those_who_do_not_wait() {
-    let folder = tempdir().unwrap();
-    let config: Config = quick(folder.path()).queue_capacity(4).batch_limit(1);
-    on_runtime(async {
-        let database = Database::open(config.clone()).await.unwrap();
-        // A neighbour stops the writer, so that the queue fills.
-        #[expect(clippy::disallowed_methods, reason = "a neighbour past the adapter")]
-        let holder = rusqlite::Connection::open(config.path()).unwrap();
-        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let mut calls = Vec::new();
-        let overloaded = loop {
-            let repository = database.repository();
-            let id = calls.len() as u64 + 1;
-            let mut call = tokio::spawn(async move {
-                repository
-                    .try_record(message_with_id(id, member(1, 1), MIDNIGHT))
-                    .await
-            });
-            // A call that was taken waits for its commit; one that was refused is done at once.
-            tokio::select! {
-                biased;
-                result = &mut call => break result.unwrap().unwrap_err(),
-                () = async { for _ in 0..100 { tokio::task::yield_now().await } } => {}
-            }
-            calls.push(call);
-        };
-        assert_eq!(overloaded.kind(), RepositoryErrorKind::Overloaded);
-        assert!(overloaded.is_retryable());
-        assert!((4..=6).contains(&calls.len()), "{}", calls.len());
-        holder.execute_batch("ROLLBACK").unwrap();
-        for call in calls {
-            assert!(call.await.unwrap().is_ok());
-        }
         database.close().await.unwrap();
     });
 }
