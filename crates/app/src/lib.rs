@@ -1,1 +1,24 @@
-//! Placeholder while the workspace is set up.
+#![doc = include_str!("../README.md")]
+
+pub mod cli;
+pub mod config;
+mod demo;
+mod error;
+pub mod gateway;
+pub mod ingest;
+pub mod latency;
+pub mod meter;
+pub mod rules;
+pub mod service;
+pub mod startup;
+
+pub use gateway::{GatewayLine, IgnoredReason, LineError, parse_line};
+pub use ingest::{IngestError, IngestObserver, IngestOptions, IngestSummary, ingest};
+pub use latency::{LatencyRecorder, LatencySummary};
+pub use meter::{Meter, MeterComponent};
+pub use rules::{RuleError, apply_rule, rule_values};
+pub use service::{ActivityMeterService, Leaderboard, MemberView, Places, Ranking};
+pub use startup::{
+    Component, ComponentError, ComponentSpec, Criticality, Health, StartRetries, StartupError,
+    StartupManager,
+};

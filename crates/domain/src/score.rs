@@ -103,7 +103,7 @@ impl ScoreDelta {
 
 /// The number is no score, or no delta.
 #[derive(Debug, Clone, PartialEq, Error)]
-#[error("{input} is not a valid {what}: expected a number from {least} to {MAX_SCORE_LIMIT}")]
+#[error("{input:?} is not a valid {what}: expected a number from {least} to {MAX_SCORE_LIMIT}")]
 pub struct InvalidScore {
     what: &'static str,
     least: f64,
@@ -287,9 +287,13 @@ impl ScoreRules {
 }
 
 fn points(rule: &'static str, value: f64) -> Result<f64, InvalidRule> {
-    Score::new(value)
-        .map(Score::get)
-        .map_err(|_| InvalidRule::new(rule, &value, "a number from 0 to 1000000000"))
+    Score::new(value).map(Score::get).map_err(|_| {
+        InvalidRule::new(
+            rule,
+            &format_args!("{value:?}"),
+            "a number from 0 to 1000000000",
+        )
+    })
 }
 
 fn seconds(rule: &'static str, value: i64) -> Result<i64, InvalidRule> {

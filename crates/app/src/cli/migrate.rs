@@ -1,0 +1,213 @@
+//! `roas migrate`: brings the schema up to date, or tells how far it is.
+
+use std::path::Path;
+
+use roas_db::{Access, Contents, MigrationName, MigrationStatus, OnOldSchema, OpenError};
+use serde::Serialize;
+
+use super::Context;
+use super::args::MigrateArgs;
+use super::output::{Column, Report, Style, facts, table};
+use crate::error::Failure;
+use crate::meter::database_config;
+
+pub(super) fn migrate(args: &MigrateArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let report = if args.status {
+        MigrateReport::status(roas_db::migration_status(&context.settings.db)?)
+    } else if args.dry_run {
+        MigrateReport::dry_run(refuse_unusable(roas_db::migration_status(
+            &context.settings.db,
+        )?)?)
+    } else if context.on_old_schema == OnOldSchema::Refuse {
+        return Err(Failure::Usage(
+            "`migrate` and --no-migrate contradict each other".to_owned(),
+        ));
+    } else {
+        let config = database_config(&context.settings, Access::ReadWrite, OnOldSchema::Migrate);
+        MigrateReport::done(&roas_db::migrate(&config)?)
+    };
+    context.output.report(&report)
+}
+
+/// What a migration would refuse, its rehearsal refuses as well.
+fn refuse_unusable(status: MigrationStatus) -> Result<MigrationStatus, OpenError> {
+    let path = status.path.clone();
+    match status.contents {
+        Contents::Legacy(kind) => Err(OpenError::Legacy { path, kind }),
+        _ if status.version > status.latest => Err(OpenError::SchemaTooNew {
+            path,
+            found: status.version,
+            known: status.latest,
+        }),
+        Contents::Missing => match path.parent() {
+            Some(folder) if folder != Path::new("") && !folder.is_dir() => {
+                Err(OpenError::NoFolder {
+                    folder: folder.to_owned(),
+                    path,
+                })
+            }
+            _ => Ok(status),
+        },
+        _ => Ok(status),
+    }
+}
+
+/// What was done to a schema, would be done, or has been done before.
+#[derive(Debug, Serialize)]
+struct MigrateReport {
+    path: String,
+    /// `done`, `dry-run` or `status`.
+    mode: Mode,
+    /// What the file holds, in words; not after a migration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contents: Option<String>,
+    /// The schema's version before; 0 where there is none.
+    from: i32,
+    /// The version after; before a rehearsed migration the one it would lead to.
+    to: i32,
+    /// The latest version that this program knows.
+    latest: i32,
+    /// Whether the file was created.
+    created: bool,
+    /// The migrations that this run applied; in the status, all that the file has.
+    applied: Vec<String>,
+    /// The migrations that the file still lacks.
+    pending: Vec<String>,
+    /// When each of the status's migrations was applied.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    applied_on: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    Done,
+    DryRun,
+    Status,
+}
+
+impl MigrateReport {
+    fn done(report: &roas_db::MigrationReport) -> Self {
+        Self {
+            path: report.path.display().to_string(),
+            mode: Mode::Done,
+            contents: None,
+            from: report.from,
+            to: report.to,
+            latest: report.to,
+            created: report.created,
+            applied: names(&report.applied),
+            pending: Vec::new(),
+            applied_on: Vec::new(),
+        }
+    }
+
+    fn dry_run(status: MigrationStatus) -> Self {
+        Self {
+            mode: Mode::DryRun,
+            to: status.latest,
+            applied: Vec::new(),
+            applied_on: Vec::new(),
+            ..Self::status(status)
+        }
+    }
+
+    fn status(status: MigrationStatus) -> Self {
+        Self {
+            path: status.path.display().to_string(),
+            mode: Mode::Status,
+            contents: Some(status.contents.to_string()),
+            from: status.version,
+            to: status.version,
+            latest: status.latest,
+            created: false,
+            applied: status
+                .applied
+                .iter()
+                .map(|applied| {
+                    let (version, name) = (applied.version, applied.name.clone());
+                    MigrationName { version, name }.to_string()
+                })
+                .collect(),
+            pending: names(&status.pending),
+            applied_on: status
+                .applied
+                .into_iter()
+                .map(|applied| applied.applied_on)
+                .collect(),
+        }
+    }
+}
+
+fn names(migrations: &[MigrationName]) -> Vec<String> {
+    migrations.iter().map(ToString::to_string).collect()
+}
+
+impl Report for MigrateReport {
+    fn text(&self, style: Style) -> String {
+        match self.mode {
+            Mode::Done if self.applied.is_empty() => {
+                format!(
+                    "{} has schema version {} already: nothing to do\n",
+                    self.path, self.to
+                )
+            }
+            Mode::Done => {
+                let what = if self.created { "Created" } else { "Migrated" };
+                let from = if self.from == 0 {
+                    "nothing".into()
+                } else {
+                    self.from.to_string()
+                };
+                format!(
+                    "{what} {}: schema version {}, from {from}\n{}",
+                    self.path,
+                    self.to,
+                    list("applied", &self.applied)
+                )
+            }
+            Mode::DryRun if self.pending.is_empty() => {
+                format!(
+                    "{} has schema version {} already: nothing to do\n",
+                    self.path, self.to
+                )
+            }
+            Mode::DryRun => format!(
+                "{}: {}. `roas migrate` would bring it to schema version {}:\n{}",
+                self.path,
+                self.contents.as_deref().unwrap_or_default(),
+                self.to,
+                list("would apply", &self.pending)
+            ),
+            Mode::Status => {
+                let applied = self.applied.iter().zip(&self.applied_on);
+                let rows = applied
+                    .map(|(name, on)| vec![name.clone(), "applied".into(), on.clone()])
+                    .chain(
+                        self.pending
+                            .iter()
+                            .map(|name| vec![name.clone(), "pending".into(), String::new()]),
+                    );
+                let facts = facts([
+                    ("database", self.path.clone()),
+                    ("contents", self.contents.clone().unwrap_or_default()),
+                    (
+                        "schema version",
+                        format!("{} of {}", self.from, self.latest),
+                    ),
+                ]);
+                let columns = [
+                    Column::Left("migration"),
+                    Column::Left("state"),
+                    Column::Left("on"),
+                ];
+                format!("{facts}{}", table(style, &columns, rows))
+            }
+        }
+    }
+}
+
+fn list(what: &str, names: &[String]) -> String {
+    let line = |text: String, name| text + "  " + what + " " + name + "\n";
+    names.iter().map(String::as_str).fold(String::new(), line)
+}

@@ -1,0 +1,12 @@
+//! The program as its users meet it: the real binary, real files, real processes.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod configuration;
+mod demo;
+mod files;
+mod gateway;
+mod ingest;
+mod reports;
+mod support;
+mod usage;
