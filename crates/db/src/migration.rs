@@ -252,38 +252,53 @@ fn history(
                 "the row of version {version} is malformed"
             )));
         };
-        match known
-            .iter()
-            .find(|migration| migration.version() == version)
-        {
-            Some(ours) if ours.name() != name || ours.checksum() != checksum => {
-                return Err(foreign(format!(
-                    "version {version} is `{name}` there, and another migration here (`{}`)",
-                    ours.name()
-                )));
-            }
-            None if version <= latest() => {
-                return Err(foreign(format!(
-                    "version {version} (`{name}`) is not known here"
-                )));
-            }
-            _ => applied.push(AppliedMigration {
+        applied.push((
+            AppliedMigration {
                 version,
                 name,
                 applied_on,
-            }),
-        }
+            },
+            checksum,
+        ));
     }
-    let version = applied.last().map_or(0, |last| last.version);
-    for ours in known.iter().filter(|ours| ours.version() <= version) {
-        if applied.iter().all(|there| there.version != ours.version()) {
+    let version = applied.last().map_or(0, |(last, _)| last.version);
+    // A newer program may have reasons of its own for what is in a newer history.
+    if version <= latest() {
+        for (AppliedMigration { version, name, .. }, checksum) in &applied {
+            match known.iter().find(|ours| ours.version() == *version) {
+                Some(ours) if ours.name() == name && ours.checksum() == *checksum => {}
+                Some(ours) => {
+                    return Err(foreign(format!(
+                        "version {version} is `{name}` there, and another migration here (`{}`)",
+                        ours.name()
+                    )));
+                }
+                None => {
+                    return Err(foreign(format!(
+                        "version {version} (`{name}`) is not known here"
+                    )));
+                }
+            }
+        }
+        let missing = known
+            .iter()
+            .filter(|ours| ours.version() <= version)
+            .find(|ours| {
+                applied
+                    .iter()
+                    .all(|(there, _)| there.version != ours.version())
+            });
+        if let Some(ours) = missing {
             return Err(foreign(format!(
                 "version {} is missing there",
                 ours.version()
             )));
         }
     }
-    Ok(applied)
+    Ok(applied
+        .into_iter()
+        .map(|(migration, _)| migration)
+        .collect())
 }
 
 fn runner() -> Runner {

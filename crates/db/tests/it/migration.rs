@@ -169,7 +169,8 @@ fn a_newer_schema_is_refused() {
     migrate(&config).unwrap();
     raw(
         config.path(),
-        "INSERT INTO refinery_schema_history VALUES (99, 'from_the_future', '2030-01-01T00:00:00Z', '1')",
+        "INSERT INTO refinery_schema_history VALUES (99, 'from_the_future', '2030-01-01T00:00:00Z', '1');
+         UPDATE refinery_schema_history SET checksum = '2' WHERE version = 1",
     );
     let error = migrate(&config).unwrap_err();
     assert!(
