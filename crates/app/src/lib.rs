@@ -2,7 +2,6 @@
 
 pub mod cli;
 pub mod config;
-mod demo;
 mod error;
 pub mod gateway;
 pub mod ingest;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod busy;
+mod checkpoint;
 mod config;
 mod connection;
 mod database;

@@ -1,14 +1,8 @@
 //! What keeps a database in shape beside its writer: checkpoints and the forgetting of old event
 //! ids, on a thread and a connection of their own, so that no caller's commit waits for them.
-//!
-//! A passive checkpoint copies what the WAL holds into the database without shutting anybody out.
-//! Beside a writer that never pauses it never catches up with the last frames, and a WAL starts
-//! over only when it has been copied whole. So there are two steps: the maintenance thread copies
-//! the bulk, syncs included, and where the WAL has grown to its ceiling all the same, the writer
-//! copies the small rest between two of its own transactions.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -17,18 +11,12 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::busy;
+use crate::checkpoint::{WalState, WalWatch};
 use crate::connection::{ConnectionFactory, JournalMode};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::retry::{Retry, RetryError};
 use crate::sql;
 use crate::writer::{Work, Writer};
-
-/// Frames (pages of 4 KiB) that are not yet in the database, from which on the maintenance thread
-/// copies them: SQLite's own default.
-const CHECKPOINT_FRAMES: i64 = 1_000;
-
-/// Frames in the WAL from which on the writer helps: 16 MiB.
-const CEILING_FRAMES: i64 = 4_096;
 
 /// How often event ids are looked through for old ones.
 const INTERVAL: Duration = Duration::from_mins(10);
@@ -50,65 +38,11 @@ pub struct MaintenanceReport {
     pub checkpointed_frames: u64,
 }
 
+/// What the maintenance thread can be asked for.
 #[derive(Debug)]
 pub(crate) enum Job {
     Checkpoint,
     Round(oneshot::Sender<Result<MaintenanceReport, RepositoryError>>),
-}
-
-/// How far a WAL has been copied.
-#[derive(Debug, Clone, Copy)]
-struct WalState {
-    frames: i64,
-    copied: i64,
-}
-
-impl WalState {
-    /// `mode` is one of this module's literals. A checkpoint that could not finish says so in its
-    /// row, not by an error.
-    fn after(connection: &Connection, mode: &'static str) -> rusqlite::Result<Self> {
-        connection
-            .prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?
-            .query_row([], |row| {
-                Ok(Self {
-                    frames: row.get(1)?,
-                    copied: row.get(2)?,
-                })
-            })
-    }
-}
-
-/// The writer's eye on the WAL.
-#[derive(Debug)]
-pub(crate) struct WalWatch {
-    jobs: SyncSender<Job>,
-    /// The WAL's length when the writer last helped, so that a reader that keeps the WAL from
-    /// being copied whole does not cost a checkpoint with every commit.
-    helped_at: i64,
-}
-
-impl WalWatch {
-    /// Looks at the WAL after a commit, and sees to it where it has grown.
-    pub(crate) fn after_commit(&mut self, connection: &Connection) {
-        // NOOP tells the state and does nothing. An error here is the next statement's to report.
-        let Ok(wal) = WalState::after(connection, "NOOP") else {
-            return;
-        };
-        if wal.frames < self.helped_at {
-            self.helped_at = 0;
-        }
-        if wal.frames - wal.copied >= CHECKPOINT_FRAMES
-            && let Err(TrySendError::Disconnected(_)) = self.jobs.try_send(Job::Checkpoint)
-        {
-            tracing::warn!("the maintenance thread is gone; the writer checkpoints alone");
-        }
-        if wal.frames >= CEILING_FRAMES && wal.frames - self.helped_at >= CHECKPOINT_FRAMES {
-            self.helped_at = wal.frames;
-            if let Err(error) = WalState::after(connection, "PASSIVE") {
-                tracing::warn!(%error, "the writer's checkpoint failed");
-            }
-        }
-    }
 }
 
 /// The maintenance thread's side.
@@ -117,17 +51,13 @@ pub(crate) struct Maintenance {
     jobs: Receiver<Job>,
 }
 
-/// The writer's eye, a sender for whoever asks for a round, and the thread's side.
+/// The writer's eye on the WAL, a sender for whoever asks for a round, and the thread's side.
 pub(crate) fn channel() -> (WalWatch, SyncSender<Job>, Maintenance) {
     let (sender, jobs) = sync_channel(JOBS);
-    (
-        WalWatch {
-            jobs: sender.clone(),
-            helped_at: 0,
-        },
-        sender,
-        Maintenance { jobs },
-    )
+    let asker = sender.clone();
+    // A full queue holds such a request already; without the thread, the writer copies alone.
+    let watch = WalWatch::new(move || drop(asker.try_send(Job::Checkpoint)));
+    (watch, sender, Maintenance { jobs })
 }
 
 /// What the maintenance thread works with.
@@ -188,13 +118,10 @@ fn checkpoint(
     config: &MaintenanceConfig,
 ) -> Result<WalState, RepositoryError> {
     if config.journal_mode != JournalMode::Wal {
-        return Ok(WalState {
-            frames: 0,
-            copied: 0,
-        });
+        return Ok(WalState::default());
     }
     retrying(config, "checkpoint the WAL", || {
-        WalState::after(connection, "PASSIVE")
+        WalState::after_copying(connection)
     })
 }
 

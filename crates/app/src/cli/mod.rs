@@ -6,6 +6,7 @@
 mod args;
 mod change;
 mod console;
+mod demo;
 mod ingest;
 mod migrate;
 mod output;
@@ -18,10 +19,10 @@ use clap::Parser;
 use roas_db::{Access, OnOldSchema};
 
 use self::args::{Cli, Command};
-pub(crate) use self::console::Console;
-pub(crate) use self::output::{Column, Output, Report, Style, duration_us, grouped, table};
+use self::console::Console;
+use self::output::{Column, Output, Report, Style, duration_us, grouped, table};
 use crate::config::Settings;
-use crate::demo;
+
 use crate::error::Failure;
 use crate::meter::{Meter, database_config};
 

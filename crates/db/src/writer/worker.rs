@@ -13,9 +13,9 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::busy;
+use crate::checkpoint::WalWatch;
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
-use crate::maintenance::WalWatch;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::writer::Shared;
