@@ -42,7 +42,7 @@ impl SqliteError {
     /// SQLite's extended result code, where the error came from SQLite.
     #[must_use]
     pub fn extended_code(&self) -> Option<i32> {
-        self.0.sqlite_extended_error_code()
+        self.0.sqlite_error().map(|error| error.extended_code)
     }
 }
 
@@ -224,7 +224,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn of(error: &rusqlite::Error) -> Self {
         use rusqlite::Error as E;
-        let Some(code) = error.sqlite_extended_error_code() else {
+        let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
             return match error {
                 // A value in the file that the domain does not allow.
                 E::FromSqlConversionFailure(..)
