@@ -31,6 +31,12 @@ impl WalState {
         Self::from(connection, "PRAGMA wal_checkpoint(PASSIVE)")
     }
 
+    /// Copies all, and cuts the WAL file back to nothing. Waits for readers, under the busy
+    /// handler, and holds the write lock meanwhile.
+    pub(crate) fn after_truncating(connection: &Connection) -> rusqlite::Result<Self> {
+        Self::from(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+    }
+
     /// Looks, and does nothing.
     fn now(connection: &Connection) -> rusqlite::Result<Self> {
         Self::from(connection, "PRAGMA wal_checkpoint(NOOP)")

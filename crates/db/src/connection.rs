@@ -27,9 +27,6 @@ use crate::retry::{Retry, RetryError, RetryPolicy};
 /// SQLite's first release that does not corrupt a database when a WAL is reset beside a checkpoint.
 const OLDEST_SQLITE: i32 = 3_051_003;
 
-/// Past this size a WAL file is cut back when SQLite next resets it.
-const WAL_SIZE_LIMIT_BYTES: i64 = 16 * 1024 * 1024;
-
 /// Pages that a writer and a reader keep in memory, in KiB (negative: that is how the pragma tells
 /// KiB from pages).
 const CACHE_SIZE_KIB: i64 = -16 * 1024;
@@ -155,8 +152,10 @@ impl ConnectionFactory {
                 &connection,
                 &[
                     ("synchronous", synchronous),
-                    ("journal_size_limit", WAL_SIZE_LIMIT_BYTES),
-                    // Checkpoints are the maintenance thread's: see maintenance.rs.
+                    // SQLite would cut the WAL back within a commit, with the write lock held. On
+                    // a file system mounted with `discard` that took up to 2.5 s, for every writer.
+                    ("journal_size_limit", -1),
+                    // Checkpoints, and the cutting back, are the maintenance thread's.
                     ("wal_autocheckpoint", 0),
                 ],
             )?;

@@ -1,6 +1,7 @@
 //! What keeps a database in shape beside its writer: checkpoints and the forgetting of old event
 //! ids, on a thread and a connection of their own, so that no caller's commit waits for them.
 
+use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::busy;
 use crate::checkpoint::{WalState, WalWatch};
-use crate::connection::{ConnectionFactory, JournalMode};
+use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::retry::{Retry, RetryError};
 use crate::sql;
@@ -23,6 +24,13 @@ const INTERVAL: Duration = Duration::from_mins(10);
 
 /// Ids looked at, and at most forgotten, in one step.
 const IDS_PER_STEP: u32 = 2_000;
+
+/// A WAL file that is larger than this is cut back in the next round. Not sooner, because it would
+/// only grow again, and cutting holds the write lock.
+const LARGE_WAL_BYTES: u64 = 32 * 1024 * 1024;
+
+/// How long cutting the WAL back may wait for readers and writers, who all wait for it meanwhile.
+const TRUNCATE_WAIT: Duration = Duration::from_millis(50);
 
 /// How many requests may wait for the maintenance thread.
 const JOBS: usize = 4;
@@ -104,7 +112,17 @@ fn round(
     config: &MaintenanceConfig,
 ) -> Result<MaintenanceReport, RepositoryError> {
     let forgotten_events = forget_old_events(connection, config)?;
-    let wal = checkpoint(connection, config)?;
+    let mut wal = checkpoint(connection, config)?;
+    if fs::metadata(wal_path(config.factory.path())).is_ok_and(|file| file.len() > LARGE_WAL_BYTES)
+    {
+        busy::allow(TRUNCATE_WAIT);
+        match WalState::after_truncating(connection) {
+            Ok(after) => wal = after,
+            // Somebody is at work; there is another round.
+            Err(error) if is_contended(&error) => {}
+            Err(error) => return Err(repository_error("cut the WAL back", error)),
+        }
+    }
     let count = |frames: i64| u64::try_from(frames).unwrap_or(0);
     Ok(MaintenanceReport {
         forgotten_events,

@@ -105,6 +105,43 @@ fn many_old_events_are_forgotten_in_steps() {
 }
 
 #[test]
+fn a_wal_that_grew_beside_a_long_reader_shrinks_when_it_has_gone() {
+    const MIB: u64 = 1024 * 1024;
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    on_runtime(async {
+        let database = open(&config).await;
+        let repository = database.repository();
+        repository
+            .record(message(member(1, 1), MIDNIGHT))
+            .await
+            .unwrap();
+        let reader = neighbour(config.path());
+        reader
+            .execute_batch("BEGIN; SELECT count(*) FROM activity_meter")
+            .unwrap();
+        let mut user = 0;
+        while database.size().wal_bytes < 40 * MIB {
+            // Far apart, so that each touches a page of its own.
+            let events = (0..4_000).map(|_| {
+                user += 1_000_003;
+                message(member(user % 97 + 1, user), MIDNIGHT)
+            });
+            repository.record_many(events.collect()).await.unwrap();
+        }
+        database.maintain().await.unwrap();
+        assert!(
+            database.size().wal_bytes >= 40 * MIB,
+            "the reader still needs it"
+        );
+        reader.execute_batch("COMMIT").unwrap();
+        database.maintain().await.unwrap();
+        assert_eq!(database.size().wal_bytes, 0);
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
 fn an_event_that_was_acknowledged_survives_a_kill() {
     for round in 0..3 {
         let folder = tempdir().unwrap();
