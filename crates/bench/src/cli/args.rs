@@ -1,0 +1,224 @@
+//! The options of a load, as they are given; [`Scenario`] is what they come to.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::keys::Keys;
+use crate::scenario::{InvalidScenario, Length, Scenario, Synchronous};
+
+/// One setting.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ScenarioArgs {
+    /// What to measure: meter, meter-adjust, baseline, original, raw or noop
+    #[arg(long, default_value = "meter")]
+    engine: String,
+    /// How a peer is set up: default or tuned
+    #[arg(long, hide = true)]
+    tuning: Option<String>,
+    /// Writing callers in each process
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    tasks: u32,
+    /// Processes on the one file
+    #[arg(long, value_name = "P", default_value_t = 1)]
+    processes: u32,
+    /// What an acknowledged write survives: full or normal [default: full; normal for original]
+    #[arg(long)]
+    synchronous: Option<Synchronous>,
+    /// Operations in a transaction (raw)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: u32,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// What all settings of a comparison have in common.
+#[derive(Debug, Clone, Args)]
+pub(super) struct LoadArgs {
+    /// Reading callers in each process, beside the writing ones
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    readers: u32,
+    /// Guilds
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    guilds: u64,
+    /// Members of each guild
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    members: u64,
+    /// How members are drawn: uniform, zipf:S or hot:K
+    #[arg(long, default_value = "zipf:1.1")]
+    keys: Keys,
+    /// Open loop: operations due a second, in all; latency counts from when they were due
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Seed of the operations
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How long to run before anything is measured
+    #[arg(long, value_parser = duration)]
+    warmup: Option<Duration>,
+    /// For how long to measure: 500ms, 10s, 2m
+    #[arg(long, value_parser = duration, conflicts_with = "operations")]
+    duration: Option<Duration>,
+    /// How many operations to run, in all, in place of a duration; without a warm-up
+    #[arg(long, value_name = "N")]
+    operations: Option<u64>,
+    /// Store one message of every member beforehand
+    #[arg(long)]
+    prefill: bool,
+}
+
+/// Where databases lie.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DirArgs {
+    /// Folder for the databases, on the disk that is to be measured [default: that of temporary
+    /// files]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) dir: Option<PathBuf>,
+}
+
+/// How long a subcommand runs each setting, where it is not told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Lengths {
+    pub(super) warmup: Duration,
+    pub(super) duration: Duration,
+}
+
+impl ScenarioArgs {
+    pub(super) fn resolve(self, lengths: Lengths) -> Result<Scenario, InvalidScenario> {
+        let synchronous = self.synchronous.unwrap_or(match self.engine.as_str() {
+            // What the original sets, and what its figures are from.
+            "original" => Synchronous::Normal,
+            _ => Synchronous::Full,
+        });
+        Scenario {
+            engine: self.engine,
+            tuning: self.tuning,
+            tasks: self.tasks,
+            processes: self.processes,
+            synchronous,
+            batch: self.batch,
+            ..self.load.base(lengths)
+        }
+        .validated()
+    }
+}
+
+impl LoadArgs {
+    /// A scenario with this load, in which engine, tasks, processes and `synchronous` are still to
+    /// be set.
+    pub(super) fn base(&self, lengths: Lengths) -> Scenario {
+        Scenario {
+            readers: self.readers,
+            guilds: self.guilds,
+            members: self.members,
+            keys: self.keys,
+            rate_per_s: self.rate,
+            seed: self.seed,
+            warmup: self.warmup.unwrap_or(lengths.warmup),
+            length: match self.operations {
+                Some(operations) => Length::Operations(operations),
+                None => Length::Duration(self.duration.unwrap_or(lengths.duration)),
+            },
+            prefill: self.prefill,
+            ..Scenario::default()
+        }
+    }
+}
+
+/// A duration with its unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let invalid = || format!("`{text}` is no duration: expected a number and ms, s, m or h");
+    let letters = text
+        .find(|letter: char| letter.is_ascii_alphabetic())
+        .ok_or_else(invalid)?;
+    let (number, unit) = text.split_at(letters);
+    let factor_s = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3_600.0,
+        _ => return Err(invalid()),
+    };
+    let number: f64 = number.parse().map_err(|_| invalid())?;
+    Duration::try_from_secs_f64(number * factor_s).map_err(|_| invalid())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        scenario: ScenarioArgs,
+    }
+
+    const LENGTHS: Lengths = Lengths {
+        warmup: Duration::from_secs(2),
+        duration: Duration::from_secs(10),
+    };
+
+    fn scenario(line: &[&str]) -> Scenario {
+        let line = Line::try_parse_from([&["x"], line].concat()).unwrap();
+        line.scenario.resolve(LENGTHS).unwrap()
+    }
+
+    #[test]
+    fn nothing_given_is_the_default() {
+        assert_eq!(scenario(&[]), Scenario::default());
+    }
+
+    #[test]
+    fn the_original_is_normal_unless_told_otherwise() {
+        assert_eq!(
+            scenario(&["--engine", "original"]).synchronous,
+            Synchronous::Normal
+        );
+        let full = ["--engine", "original", "--synchronous", "full"];
+        assert_eq!(scenario(&full).synchronous, Synchronous::Full);
+    }
+
+    #[test]
+    fn a_scenario_is_repeated_by_its_own_options() {
+        let line = "--engine raw --tasks 3 --readers 2 --guilds 7 --members 9 --keys hot:4 \
+                    --synchronous normal --batch 50 --rate 12.5 --seed 9 --warmup 250ms \
+                    --duration 1.5s --prefill";
+        let line: Vec<_> = line.split_whitespace().collect();
+        let [counted, timed] = [
+            scenario(&[
+                "--engine",
+                "meter",
+                "--tuning",
+                "tuned",
+                "--operations",
+                "77",
+            ]),
+            scenario(&line),
+        ];
+        for scenario_of in [counted, timed] {
+            let options = scenario_of.options();
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
+            let read = scenario(&options);
+            assert_eq!(
+                Scenario {
+                    warmup: scenario_of.warmup,
+                    ..read
+                },
+                scenario_of
+            );
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
+        for wrong in ["", "5", "s", "-1s", "1d", "NaNs", "1e30h"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! `roas-bench run`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::args::{DirArgs, ScenarioArgs};
+use super::output;
+use super::peer::{LENGTHS, place};
+use super::program::{CliError, verified};
+use super::runner::{Setting, run as run_setting};
+use crate::report::{run_markdown, run_text};
+
+/// What to run, and how to tell.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    scenario: ScenarioArgs,
+    #[command(flatten)]
+    form: FormArgs,
+    /// Where to make the database, which is then kept
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    database: Option<PathBuf>,
+    #[command(flatten)]
+    dir: DirArgs,
+}
+
+/// How to tell a result.
+#[derive(Debug, Args)]
+pub(super) struct FormArgs {
+    /// Print the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print the result as Markdown
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
+    /// Also write the result to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+impl FormArgs {
+    /// Saves and prints a result.
+    pub(super) fn tell<T: serde::Serialize>(
+        &self,
+        result: &T,
+        markdown: fn(&T) -> String,
+        text: fn(&T) -> String,
+    ) -> Result<(), CliError> {
+        self.save(result)?;
+        let told = if self.json {
+            let json = serde_json::to_string_pretty(result).map_err(CliError::failed)?;
+            format!("{json}\n")
+        } else if self.markdown {
+            markdown(result)
+        } else {
+            text(result)
+        };
+        output::result(&told).map_err(CliError::failed)
+    }
+
+    fn save<T: serde::Serialize>(&self, result: &T) -> Result<(), CliError> {
+        let Some(file) = &self.save else {
+            return Ok(());
+        };
+        let json = serde_json::to_string_pretty(result).map_err(CliError::failed)?;
+        std::fs::write(file, format!("{json}\n")).map_err(|error| {
+            CliError::Failed(format!("cannot write `{}`: {error}", file.display()).into())
+        })
+    }
+
+    /// Whether a person reads the result.
+    pub(super) const fn is_text(&self) -> bool {
+        !self.json && !self.markdown
+    }
+}
+
+/// Runs one scenario.
+pub(super) fn run(args: RunArgs) -> Result<ExitCode, CliError> {
+    let scenario = args.scenario.resolve(LENGTHS).map_err(CliError::usage)?;
+    let setting = Setting::built_in(scenario)?;
+    let place = place(args.database.as_deref(), &args.dir)?;
+    let result = run_setting(&setting, &place, "")?;
+    args.form.tell(&result, run_markdown, run_text)?;
+    if !result.verified && !args.form.is_text() {
+        let problems = result.verification.problems.join("; ");
+        output::note(format_args!("not verified: {problems}"));
+    }
+    Ok(verified(result.verified))
+}

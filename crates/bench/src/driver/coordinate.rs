@@ -1,0 +1,236 @@
+//! The side that starts the processes of a scenario, has them start together, and collects what
+//! they report.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use super::ProcessReport;
+use super::process::{Answer, Order, WORKER, unix_us};
+use crate::scenario::Scenario;
+
+/// From the order to the start: enough for every process to have read the order.
+const START_AFTER: Duration = Duration::from_millis(100);
+
+/// How far a run has come, over all processes, since its window began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Operations acknowledged.
+    pub ops: u64,
+    /// Operations that failed.
+    pub errors: u64,
+}
+
+/// A run did not come to its end.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The database could not be made.
+    #[error("cannot prepare the database")]
+    Prepare(#[source] crate::engine::BoxError),
+    /// A process could not be started or talked to.
+    #[error("process {process}: {doing}")]
+    Process {
+        /// Its number.
+        process: usize,
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A process said why it could not go on.
+    #[error("process {process} failed: {message}")]
+    Failed {
+        /// Its number.
+        process: usize,
+        /// What it said.
+        message: String,
+    },
+    /// A process ended without a report.
+    #[error("process {process} ended without a report")]
+    Died {
+        /// Its number.
+        process: usize,
+    },
+    /// The files of a run could not be made or removed.
+    #[error("cannot {doing}")]
+    Files {
+        /// What was being done.
+        doing: &'static str,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Runs a scenario on a database that was prepared, with each of its processes started from
+/// `executable`, a program that calls [`super::serve`] for the subcommand [`WORKER`].
+///
+/// # Errors
+///
+/// [`RunError`]; all processes have ended then.
+pub fn coordinate(
+    scenario: &Scenario,
+    database: &Path,
+    executable: &Path,
+    mut progress: Option<&mut dyn FnMut(Progress)>,
+) -> Result<Vec<ProcessReport>, RunError> {
+    let processes = scenario.processes as usize;
+    let (sender, answers) = sync_channel(processes * 4);
+    let mut started = Vec::with_capacity(processes);
+    for process in 0..processes {
+        started.push(Started::new(executable, process, sender.clone())?);
+    }
+    drop(sender);
+    for (process, child) in (0..).zip(&mut started) {
+        child.order(&Order::Prepare {
+            scenario: Box::new(scenario.clone()),
+            database: database.to_owned(),
+            process,
+            progress: progress.is_some(),
+        })?;
+    }
+    let mut ready = 0;
+    while ready < processes {
+        match next(&answers)? {
+            (_, Answer::Ready) => ready += 1,
+            (process, Answer::Failed { message }) => {
+                return Err(RunError::Failed { process, message });
+            }
+            (process, _) => return Err(RunError::Died { process }),
+        }
+    }
+    let after_us = u64::try_from(START_AFTER.as_micros()).unwrap_or(u64::MAX);
+    let at_unix_us = unix_us() + after_us;
+    for child in &mut started {
+        child.order(&Order::Start { at_unix_us })?;
+    }
+    let mut reports: Vec<Option<ProcessReport>> = vec![None; processes];
+    let mut so_far = vec![Progress::default(); processes];
+    while reports.iter().any(Option::is_none) {
+        match next(&answers)? {
+            (process, Answer::Done(report)) => reports[process] = Some(*report),
+            (process, Answer::Progress { ops, errors }) => {
+                so_far[process] = Progress { ops, errors };
+                if let Some(progress) = &mut progress {
+                    progress(Progress {
+                        ops: so_far.iter().map(|part| part.ops).sum(),
+                        errors: so_far.iter().map(|part| part.errors).sum(),
+                    });
+                }
+            }
+            (process, Answer::Failed { message }) => {
+                return Err(RunError::Failed { process, message });
+            }
+            (process, Answer::Ready) => return Err(RunError::Died { process }),
+        }
+    }
+    for child in &mut started {
+        child.wait();
+    }
+    Ok(reports.into_iter().flatten().collect())
+}
+
+/// What a process said, or that it has ended.
+type Line = (usize, Option<Answer>);
+
+fn next(answers: &Receiver<Line>) -> Result<(usize, Answer), RunError> {
+    match answers.recv() {
+        Ok((process, Some(answer))) => Ok((process, answer)),
+        Ok((process, None)) => Err(RunError::Died { process }),
+        // Everyone who listened is gone, and so are those they listened to.
+        Err(_) => Err(RunError::Died { process: 0 }),
+    }
+}
+
+/// A process that was started. It does not outlive this.
+struct Started {
+    process: usize,
+    child: Child,
+    orders: Option<ChildStdin>,
+}
+
+impl Started {
+    fn new(executable: &Path, process: usize, answers: SyncSender<Line>) -> Result<Self, RunError> {
+        let failed = |doing| {
+            move |source| RunError::Process {
+                process,
+                doing,
+                source,
+            }
+        };
+        let mut child = Command::new(executable)
+            .arg(WORKER)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed("cannot start it"))?;
+        let orders = child.stdin.take();
+        let said = child.stdout.take();
+        let started = Self {
+            process,
+            child,
+            orders,
+        };
+        thread::Builder::new()
+            .name(format!("answers-{process}"))
+            .spawn(move || {
+                for line in said
+                    .into_iter()
+                    .flat_map(|said| BufReader::new(said).lines())
+                {
+                    let answer: Option<Answer> =
+                        line.ok().and_then(|line| serde_json::from_str(&line).ok());
+                    let last =
+                        matches!(answer, None | Some(Answer::Done(_) | Answer::Failed { .. }));
+                    if answers.send((process, answer)).is_err() || last {
+                        return;
+                    }
+                }
+                // Nobody listens any more where another process has failed.
+                let _ = answers.send((process, None));
+            })
+            .map_err(failed("cannot listen to it"))?;
+        Ok(started)
+    }
+
+    fn order(&mut self, order: &Order) -> Result<(), RunError> {
+        let give = |mut orders: &ChildStdin| -> std::io::Result<()> {
+            let mut line = serde_json::to_vec(order)?;
+            line.push(b'\n');
+            orders.write_all(&line)?;
+            orders.flush()
+        };
+        self.orders
+            .as_ref()
+            .map_or(Ok(()), give)
+            .or_else(|source| match source.kind() {
+                // It has ended, and has said why or will be found to have said nothing.
+                std::io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(RunError::Process {
+                    process: self.process,
+                    doing: "cannot tell it what to do",
+                    source,
+                }),
+            })
+    }
+
+    fn wait(&mut self) {
+        drop(self.orders.take());
+        // It has reported; how it ends after that is of no interest.
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Fails where it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

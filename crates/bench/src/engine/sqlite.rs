@@ -1,0 +1,247 @@
+//! What the engines on plain rusqlite share: opening, reading, and the kinds of SQLite's errors.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+
+use super::{BoxError, Counters, Description, Failure, FailureKind, Read, ReadSession, table};
+use crate::operations::{Operation, prefilled_at};
+use crate::scenario::{Scenario, Synchronous};
+
+/// What the sessions of an engine have done.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Done(Arc<DoneCounters>);
+
+#[derive(Debug, Default)]
+struct DoneCounters {
+    batches: AtomicU64,
+    operations: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl Done {
+    pub(super) fn committed(&self, operations: usize) {
+        self.0.batches.fetch_add(1, Ordering::Relaxed);
+        self.0
+            .operations
+            .fetch_add(operations as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn retried(&self) {
+        self.0.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counters(&self) -> Counters {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counters {
+            batches: get(&self.0.batches),
+            operations: get(&self.0.operations),
+            retries: get(&self.0.retries),
+            ..Counters::default()
+        }
+    }
+}
+
+/// How a connection is set up.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub(super) database: PathBuf,
+    pub(super) journal_mode: &'static str,
+    pub(super) busy_timeout: Duration,
+    pub(super) synchronous: Synchronous,
+}
+
+impl Setup {
+    /// Makes the database and its table, and fills it where the scenario wants that.
+    pub(super) fn prepare(&self, scenario: &Scenario) -> Result<(), BoxError> {
+        let mut connection = open(&self.database, OpenFlags::default())?;
+        // Kept in the file, for WAL; for the others it is the default of every connection.
+        connection.pragma_update(None, "journal_mode", self.journal_mode)?;
+        connection.execute_batch(table::CREATE)?;
+        if scenario.prefill {
+            let transaction = connection.transaction()?;
+            let mut upsert = transaction.prepare(table::UPSERT)?;
+            for member in scenario.all_members().all() {
+                let (guild, user) = (member.guild.to_i64(), member.user.to_i64());
+                upsert.execute((guild, user, table::GAIN, prefilled_at().get()))?;
+            }
+            drop(upsert);
+            transaction.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Opens one more connection.
+    pub(super) fn connect(&self) -> Result<Connection, BoxError> {
+        let connection = open(&self.database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        connection.pragma_update(None, "synchronous", self.synchronous.to_string())?;
+        Ok(connection)
+    }
+
+    /// What a connection is set up to, as it reads back.
+    pub(super) fn describe(&self) -> Result<Description, BoxError> {
+        const PRAGMAS: [&str; 6] = [
+            "journal_mode",
+            "synchronous",
+            "busy_timeout",
+            "cache_size",
+            "page_size",
+            "wal_autocheckpoint",
+        ];
+        let connection = self.connect()?;
+        let read = |pragma: &str| {
+            connection.pragma_query_value(None, pragma, |row| {
+                Ok(match row.get_ref(0)? {
+                    rusqlite::types::ValueRef::Integer(value) => value.to_string(),
+                    value => value.as_str()?.to_owned(),
+                })
+            })
+        };
+        let pragmas = PRAGMAS
+            .into_iter()
+            .map(|pragma| Ok((pragma.to_owned(), read(pragma)?)))
+            .collect::<Result<BTreeMap<_, _>, rusqlite::Error>>()?;
+        Ok(Description {
+            sqlite_version: rusqlite::version().to_owned(),
+            pragmas,
+        })
+    }
+
+    pub(super) fn reader(&self) -> Result<Box<dyn ReadSession>, BoxError> {
+        Ok(Box::new(Reader(self.connect()?)))
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these engines are SQLite without the adapter"
+)]
+pub(crate) fn open(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(database, flags)
+}
+
+/// Stores one message by [`table::UPSERT`].
+pub(super) fn upsert(connection: &Connection, operation: &Operation) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(table::UPSERT)?;
+    statement.execute(row(operation))?;
+    Ok(())
+}
+
+/// An operation as the parameters of an upsert.
+pub(super) fn row(operation: &Operation) -> (i64, i64, f64, i64) {
+    let member = operation.member;
+    (
+        member.guild.to_i64(),
+        member.user.to_i64(),
+        table::GAIN,
+        operation.at.get(),
+    )
+}
+
+/// Whether SQLite said that somebody else holds the lock.
+fn is_locked(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
+}
+
+/// A failure before a commit: nothing was applied.
+fn failed(error: rusqlite::Error) -> Failure {
+    let kind = if is_locked(&error) {
+        FailureKind::Locked
+    } else {
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::DiskFull
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen,
+            ) => FailureKind::Io,
+            _ => FailureKind::Other,
+        }
+    };
+    Failure::new(kind, error)
+}
+
+/// A failure of a commit: unless it was the lock that kept it away, it may be there or not.
+pub(super) fn commit_failed(error: rusqlite::Error) -> Failure {
+    if is_locked(&error) {
+        failed(error)
+    } else {
+        Failure::new(FailureKind::Unknown, error)
+    }
+}
+
+/// Runs one transaction: `begin`, what `change` does with each operation, COMMIT. Where any of it
+/// fails, it is rolled back.
+pub(super) fn transaction(
+    connection: &Connection,
+    begin: &str,
+    operations: &[Operation],
+    change: impl Fn(&Connection, &Operation) -> rusqlite::Result<()>,
+) -> Result<(), Failure> {
+    let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
+    let changed = run(begin)
+        .and_then(|()| {
+            operations
+                .iter()
+                .try_for_each(|operation| change(connection, operation))
+        })
+        .map_err(failed)
+        .and_then(|()| run("COMMIT").map_err(commit_failed));
+    if changed.is_err() {
+        roll_back(connection);
+    }
+    changed
+}
+
+/// Ends a transaction that failed. Where SQLite has ended it already, there is nothing to do.
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // What the transaction failed with is what the caller is told.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+}
+
+struct Reader(Connection);
+
+#[async_trait]
+impl ReadSession for Reader {
+    async fn read(&mut self, read: Read) -> Result<(), Failure> {
+        let answer = match read {
+            Read::Member(member) => self.0.prepare_cached(table::SELECT).and_then(|mut select| {
+                let key = (member.guild.to_i64(), member.user.to_i64());
+                let score = select.query_row(key, |row| row.get::<_, f64>(0)).optional();
+                score.map(|score| i64::from(score.is_some()))
+            }),
+            Read::Leaderboard(member) => {
+                self.0
+                    .prepare_cached(table::LEADERBOARD)
+                    .and_then(|mut select| {
+                        let mut rows = select.query([member.guild.to_i64()])?;
+                        let mut users = 0;
+                        while let Some(row) = rows.next()? {
+                            users ^= row.get::<_, i64>(0)?;
+                        }
+                        Ok(users)
+                    })
+            }
+            Read::Rank(member) => self.0.prepare_cached(table::RANK).and_then(|mut select| {
+                let key = (member.guild.to_i64(), member.user.to_i64());
+                select.query_row(key, |row| row.get(0))
+            }),
+        };
+        answer
+            .map(|read| _ = std::hint::black_box(read))
+            .map_err(failed)
+    }
+}

@@ -1,0 +1,79 @@
+//! `roas-bench compare`.
+
+use crate::support::{bench, bench_with, code, comparison_of, noted, said};
+
+const QUICK: &str = "compare --operations 200 --repeat 2";
+
+#[test]
+fn settings_are_compared_with_the_reference() {
+    let line =
+        format!("{QUICK} --json --engines meter,raw:1,raw:50 --tasks 2,4 --synchronous normal");
+    let output = bench_with(&line, &["--reference", "raw:1 normal"]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let result = comparison_of(&output);
+    let labels: Vec<_> = result.rows.iter().map(|row| row.label.as_str()).collect();
+    assert_eq!(
+        labels,
+        [
+            "meter 2 tasks normal",
+            "raw:1 normal",
+            "raw:50 normal",
+            "meter 4 tasks normal"
+        ]
+    );
+    assert_eq!(
+        (result.reference.as_str(), result.rows[1].ratio),
+        ("raw:1 normal", Some(1.0))
+    );
+    for row in &result.rows {
+        assert!(row.verified && row.runs.len() == 2, "{}", row.label);
+        assert!(row.ops_per_s_min <= row.ops_per_s_median);
+        assert!(row.ops_per_s_median <= row.ops_per_s_max);
+        assert!(row.ratio.unwrap() > 0.0);
+    }
+    assert!(
+        result.command.ends_with("--reference 'raw:1 normal'"),
+        "{}",
+        result.command
+    );
+}
+
+#[test]
+fn a_saved_result_is_set_beside() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("saved.json");
+    let file = file.to_str().unwrap();
+    let line = format!("{QUICK} --engines raw:1,raw:50");
+    let first = bench_with(&line, &["--save", file]);
+    assert_eq!(code(&first), 0, "{first:?}");
+    let second = bench_with(&line, &["--baseline", file]);
+    let table = said(&second);
+    assert!(table.contains("Against the saved result"), "{table}");
+    assert_eq!(table.matches("raw:50 full").count(), 2, "{table}");
+}
+
+#[test]
+fn a_row_that_was_not_verified_fails_the_comparison() {
+    let output = bench(&format!("{QUICK} --engines meter,noop"));
+    assert_eq!(code(&output), 1);
+    assert!(said(&output).contains('✗'), "{output:?}");
+}
+
+#[test]
+fn commands_that_make_no_sense_are_refused() {
+    for (line, says) in [
+        ("--engines nobody", "no engine `nobody`"),
+        ("--engines raw:x", "names no engine"),
+        ("--reference nobody", "no setting is labelled `nobody`"),
+        ("--repeat 0", "repeat"),
+        ("--baseline /nowhere.json", "cannot read"),
+        (
+            "--peers --peers-dir /nowhere",
+            "crates/bench/peers/build.sh",
+        ),
+    ] {
+        let output = bench(&format!("compare --operations 10 {line}"));
+        assert_eq!(code(&output), 2, "{line}: {output:?}");
+        assert!(noted(&output).contains(says), "{line}: {output:?}");
+    }
+}

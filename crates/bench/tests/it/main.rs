@@ -1,0 +1,8 @@
+//! The program, as an operator starts it.
+
+mod compare;
+mod gate;
+mod report;
+mod run;
+#[cfg(test)]
+mod support;
