@@ -96,10 +96,7 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
         .map(|(_, runs)| Figures::of(runs))
         .collect::<Result<Vec<_>, _>>()
         .map_err(CliError::failed)?;
-    let reference = runs
-        .first()
-        .map(|(label, _)| label.clone())
-        .unwrap_or_default();
+    let reference = settings[reference(&engines, &expressions)].scenario.label();
     let result = sum_up("Gate".to_owned(), runs, reference, command());
     form.tell(&result, compare_markdown, compare_text)?;
 
@@ -135,6 +132,18 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+/// Whom the table's ratios are against: what the first threshold divides by, or the engine itself.
+fn reference(engines: &[EngineSpec], expressions: &[Expression]) -> usize {
+    let below = expressions
+        .iter()
+        .find_map(|expression| match &expression.subject {
+            Subject::Ratio(_, below) => Some(below),
+            Subject::Engine => None,
+        });
+    let place = below.and_then(|below| engines.iter().position(|engine| engine == below));
+    place.unwrap_or(0)
 }
 
 /// The engine, and every other that a threshold names.

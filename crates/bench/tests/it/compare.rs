@@ -77,3 +77,42 @@ fn commands_that_make_no_sense_are_refused() {
         assert!(noted(&output).contains(says), "{line}: {output:?}");
     }
 }
+
+/// A program that stands in for a peer: it passes its options on.
+#[cfg(unix)]
+#[test]
+fn peers_run_as_programs_and_are_verified_here() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("peer-original");
+    let script = format!(
+        "#!/bin/sh\nexec '{}' run \"$@\"\n",
+        env!("CARGO_BIN_EXE_roas-bench")
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let folder = folder.path().to_str().unwrap();
+    let line = "compare --json --peers --engines raw:50 --tasks 2 --operations 50 --repeat 1";
+    let output = bench_with(line, &["--peers-dir", folder]);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let result = comparison_of(&output);
+    let labels: Vec<_> = result.rows.iter().map(|row| row.label.as_str()).collect();
+    assert_eq!(
+        labels,
+        [
+            "raw:50 full",
+            "original default 2 tasks full",
+            "original tuned 2 tasks full"
+        ]
+    );
+    assert!(result.rows.iter().all(|row| row.verified));
+    assert_eq!(result.rows[2].runs[0].tuning.as_deref(), Some("tuned"));
+
+    let broken = std::path::Path::new(folder).join("peer-broken");
+    std::fs::write(&broken, "#!/bin/sh\nexit 3\n").unwrap();
+    std::fs::set_permissions(&broken, PermissionsExt::from_mode(0o755)).unwrap();
+    let output = bench_with(line, &["--peers-dir", folder, "--only-peers", "broken"]);
+    assert_eq!(code(&output), 1);
+    assert!(noted(&output).contains("peer-broken"), "{output:?}");
+}
