@@ -15,7 +15,7 @@ use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode
 use crate::error::{OpenError, SqliteError, closed};
 use crate::legacy::Contents;
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
-use crate::migration::{self, MigrationName, MigrationReport};
+use crate::migration::{self, MigrationName};
 use crate::reader::ReaderPool;
 use crate::repository::SqliteActivityRepository;
 use crate::retry::RetryPolicy;
@@ -126,7 +126,8 @@ impl Database {
         };
         let identity = FileIdentity::of(factory.path()).map_err(io("look at"))?;
         let (caretaker, _) = factory.open_writer()?;
-        let readers = ReaderPool::open(factory.clone(), ReaderMode::Beside, config.readers)?;
+        let first = factory.open_reader(ReaderMode::Beside)?;
+        let readers = ReaderPool::new(factory.clone(), ReaderMode::Beside, config.readers, first);
 
         let (wal_watch, jobs, maintenance) = maintenance::channel();
         let (writer, worker) = writer::pair(
@@ -159,7 +160,11 @@ impl Database {
             .inspect_err(|_| writer.close())
             .map_err(io("start the maintenance of"))?;
         Ok(Self {
-            info: info(&factory, config, journal_mode, migrated),
+            info: DatabaseInfo {
+                created: migrated.created,
+                migrations_applied: migrated.applied,
+                ..info(&factory, config, journal_mode, migrated.to)
+            },
             readers: Arc::new(readers),
             write_side: Some(WriteSide {
                 writer,
@@ -186,9 +191,8 @@ impl Database {
             _ => {}
         }
         let mode = factory.traceless_mode();
-        let readers = Arc::new(ReaderPool::open(factory.clone(), mode, config.readers)?);
-        let connection = factory.open_reader(mode)?;
-        let journal_mode = connection
+        let first = factory.open_reader(mode)?;
+        let journal_mode = first
             .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
             .map_err(|error| OpenError::Sqlite {
                 path,
@@ -200,17 +204,9 @@ impl Database {
         } else {
             JournalMode::Delete
         };
-        let unchanged = MigrationReport {
-            path: factory.path().to_owned(),
-            created: false,
-            from: status.version,
-            to: status.version,
-            applied: Vec::new(),
-            elapsed: std::time::Duration::ZERO,
-        };
         Ok(Self {
-            info: info(&factory, config, journal_mode, unchanged),
-            readers,
+            info: info(&factory, config, journal_mode, status.version),
+            readers: Arc::new(ReaderPool::new(factory, mode, config.readers, first)),
             write_side: None,
         })
     }
@@ -334,19 +330,20 @@ impl Drop for Database {
     }
 }
 
+/// What a database that opening did not change turned out to be.
 fn info(
     factory: &ConnectionFactory,
     config: &Config,
     journal_mode: JournalMode,
-    migrated: MigrationReport,
+    schema_version: i32,
 ) -> DatabaseInfo {
     DatabaseInfo {
         path: factory.path().to_owned(),
-        schema_version: migrated.to,
+        schema_version,
         sqlite_version: rusqlite::version().to_owned(),
         journal_mode: journal_mode.name().to_owned(),
         synchronous: config.durability.name().to_owned(),
-        created: migrated.created,
-        migrations_applied: migrated.applied,
+        created: false,
+        migrations_applied: Vec::new(),
     }
 }

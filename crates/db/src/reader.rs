@@ -27,23 +27,22 @@ pub(crate) struct ReaderPool {
 }
 
 impl ReaderPool {
-    /// A pool of at most `size` connections, of which the first is opened at once: whether the
-    /// database can be read is known before anyone asks.
-    pub(crate) fn open(
+    /// A pool of at most `size` connections, of which `first` is open: whether the database can be
+    /// read is known before anyone asks.
+    pub(crate) fn new(
         factory: ConnectionFactory,
         mode: ReaderMode,
         size: usize,
-    ) -> Result<Self, OpenError> {
-        let first = factory.open_reader(mode)?;
+        first: Connection,
+    ) -> Self {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let permits = Arc::new(Semaphore::new(size as usize));
-        Ok(Self {
+        Self {
             factory,
             mode,
             size,
-            permits,
+            permits: Arc::new(Semaphore::new(size as usize)),
             idle: Mutex::new(vec![first]),
-        })
+        }
     }
 
     /// Runs `query` on a connection, in one read transaction. `doing` completes "cannot …".
