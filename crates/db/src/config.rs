@@ -28,6 +28,7 @@ pub struct Config {
     pub(crate) queue_capacity: usize,
     pub(crate) batch_limit: usize,
     pub(crate) remember_events_for: Duration,
+    pub(crate) rank_guilds_from: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) vfs: Option<String>,
 }
@@ -88,6 +89,7 @@ impl Config {
             queue_capacity: 8_192,
             batch_limit: 4_096,
             remember_events_for: Duration::from_hours(7 * 24),
+            rank_guilds_from: 2_000,
             clock: Arc::new(SystemClock),
             vfs: None,
         }
@@ -160,6 +162,16 @@ impl Config {
     pub fn remember_events_for(self, window: Duration) -> Self {
         Self {
             remember_events_for: window,
+            ..self
+        }
+    }
+
+    /// From how many members on a guild's ranks are kept, so that leaderboards do not look at every
+    /// member. Smaller guilds cost their writers nothing for it. Default: 2,000.
+    #[must_use]
+    pub fn rank_guilds_from(self, members: u64) -> Self {
+        Self {
+            rank_guilds_from: members,
             ..self
         }
     }

@@ -148,6 +148,7 @@ impl Database {
             writer: writer.clone(),
             clock: Arc::clone(&config.clock),
             remember_events_for: config.remember_events_for,
+            rank_guilds_from: config.rank_guilds_from,
         };
         // Where the second thread cannot be started, dropping the handle ends the first.
         let worker = Builder::new()

@@ -10,6 +10,7 @@ mod error;
 mod legacy;
 mod maintenance;
 mod migration;
+mod rank;
 mod reader;
 mod repository;
 mod retry;

@@ -15,12 +15,16 @@ use crate::busy;
 use crate::checkpoint::{WalState, WalWatch};
 use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
+use crate::rank;
 use crate::retry::{Retry, RetryError};
 use crate::sql;
-use crate::writer::{Work, Writer};
+use crate::writer::{Upkeep, Work, Writer};
 
 /// How often event ids are looked through for old ones.
 const INTERVAL: Duration = Duration::from_mins(10);
+
+/// How often the ranks of large guilds are looked after.
+const RANK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Ids looked at, and at most forgotten, in one step.
 const IDS_PER_STEP: u32 = 2_000;
@@ -40,6 +44,8 @@ const JOBS: usize = 4;
 pub struct MaintenanceReport {
     /// Event ids that were older than the window, and are forgotten.
     pub forgotten_events: u64,
+    /// Guilds whose ranks are kept.
+    pub ranked_guilds: u64,
     /// Frames (pages) that the WAL holds.
     pub wal_frames: u64,
     /// Frames of those that the database has, too. Fewer where a reader still needs the old ones.
@@ -76,16 +82,19 @@ pub(crate) struct MaintenanceConfig {
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remember_events_for: Duration,
+    pub(crate) rank_guilds_from: u64,
 }
 
 impl Maintenance {
     /// Works until nobody is left to ask for anything.
     pub(crate) fn run(self, connection: &Connection, config: &MaintenanceConfig) {
         let mut next_round = Instant::now() + INTERVAL;
+        let mut next_ranks = Instant::now();
         loop {
+            let next = next_round.min(next_ranks);
             match self
                 .jobs
-                .recv_timeout(next_round.saturating_duration_since(Instant::now()))
+                .recv_timeout(next.saturating_duration_since(Instant::now()))
             {
                 Ok(Job::Checkpoint) => {
                     if let Err(error) = checkpoint(connection, config) {
@@ -94,6 +103,12 @@ impl Maintenance {
                 }
                 Ok(Job::Round(reply)) => {
                     let _ = reply.send(round(connection, config));
+                }
+                Err(RecvTimeoutError::Timeout) if next_ranks <= next_round => {
+                    if let Err(error) = keep_ranks(connection, config) {
+                        tracing::warn!(%error, "the ranks were not kept up; it is tried again");
+                    }
+                    next_ranks = Instant::now() + RANK_INTERVAL;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     next_round = Instant::now() + INTERVAL;
@@ -112,6 +127,7 @@ fn round(
     config: &MaintenanceConfig,
 ) -> Result<MaintenanceReport, RepositoryError> {
     let forgotten_events = forget_old_events(connection, config)?;
+    let ranked_guilds = keep_ranks(connection, config)?;
     let mut wal = checkpoint(connection, config)?;
     if fs::metadata(wal_path(config.factory.path())).is_ok_and(|file| file.len() > LARGE_WAL_BYTES)
     {
@@ -126,6 +142,7 @@ fn round(
     let count = |frames: i64| u64::try_from(frames).unwrap_or(0);
     Ok(MaintenanceReport {
         forgotten_events,
+        ranked_guilds,
         wal_frames: count(wal.frames),
         checkpointed_frames: count(wal.copied),
     })
@@ -172,6 +189,40 @@ fn forget_old_events(
                     .submit_blocking(|reply| Work::Forget { ids, before, reply })?;
         }
     }
+}
+
+/// Brings the ranks of all large guilds up to date, in small steps; the writer takes each in a
+/// transaction between its callers'. Answers how many guilds they are.
+fn keep_ranks(connection: &Connection, config: &MaintenanceConfig) -> Result<u64, RepositoryError> {
+    let ask = |guild, upkeep| {
+        config.writer.submit_blocking(|reply| Work::Rank {
+            guild,
+            upkeep,
+            reply,
+        })
+    };
+    let guilds = retrying(config, "look for large guilds", || {
+        rank::guilds_to_rank(connection, config.rank_guilds_from)
+    })?;
+    for &guild in &guilds {
+        let (sound, ranked) = retrying(config, "check a guild's ranks", || {
+            rank::is_sound(connection, guild)
+        })?;
+        if !sound {
+            tracing::info!(%guild, "the guild's ranks are made anew");
+            ask(guild, Upkeep::Discard)?;
+        }
+        // Needed where they are begun, and it looks at all members.
+        let greatest = if ranked && sound {
+            0.0
+        } else {
+            retrying(config, "look for the greatest score", || {
+                rank::greatest_score(connection, guild)
+            })?
+        };
+        while ask(guild, Upkeep::Step { greatest })? {}
+    }
+    Ok(guilds.len() as u64)
 }
 
 fn retrying<T>(

@@ -7,6 +7,8 @@ use roas_domain::{
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Statement, params};
 
+use crate::rank;
+
 /// The writer's statements, prepared once for a connection's life.
 ///
 /// Each runs to its end before its result is used: a row handed out before the statement is done
@@ -71,6 +73,10 @@ impl<'c> WriteStatements<'c> {
             )?,
             day: None,
         })
+    }
+
+    pub(crate) const fn connection(&self) -> &'c Connection {
+        self.connection
     }
 
     /// Takes the write lock: the one place where the writer waits for its neighbours.
@@ -248,6 +254,9 @@ pub(crate) fn top_scores(
     limit: u16,
 ) -> rusqlite::Result<Vec<ScoreEntry>> {
     let rules = find_rules(connection, guild)?.score;
+    if let Some(entries) = rank::top(connection, guild, &rules, at, limit)? {
+        return Ok(entries);
+    }
     let mut statement = connection.prepare_cached(concat!(
         "SELECT user_id, ",
         decayed_score!(),
@@ -287,6 +296,9 @@ pub(crate) fn score_rank(
         return Ok(None);
     };
     let rules = find_rules(connection, member.guild)?.score;
+    if let Some(rank) = rank::rank(connection, &record, &rules, at)? {
+        return Ok(Some(rank));
+    }
     let score = rules.decayed(record.score, record.last_message_at, at);
     let mut statement: CachedStatement<'_> = connection.prepare_cached(concat!(
         "SELECT count(*), count(*) FILTER (WHERE decayed > ?5 OR decayed = ?5 AND user_id < ?6)
@@ -419,7 +431,7 @@ fn rules_from(row: &Row<'_>) -> rusqlite::Result<GuildRules> {
     })
 }
 
-fn user_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
+pub(crate) fn user_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
     valid(
         column,
         Type::Integer,
@@ -427,15 +439,15 @@ fn user_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
     )
 }
 
-fn score_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Score> {
+pub(crate) fn score_from(row: &Row<'_>, column: usize) -> rusqlite::Result<Score> {
     valid(column, Type::Real, Score::new(row.get(column)?))
 }
 
-fn time_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UnixSeconds> {
+pub(crate) fn time_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UnixSeconds> {
     valid(column, Type::Integer, UnixSeconds::new(row.get(column)?))
 }
 
-fn count_from(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(crate) fn count_from(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     valid(
         column,
         Type::Integer,
@@ -444,7 +456,7 @@ fn count_from(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 }
 
 /// A value in the file that the domain refuses means that somebody else wrote it.
-fn valid<T, E>(column: usize, kind: Type, value: Result<T, E>) -> rusqlite::Result<T>
+pub(crate) fn valid<T, E>(column: usize, kind: Type, value: Result<T, E>) -> rusqlite::Result<T>
 where
     E: std::error::Error + Send + Sync + 'static,
 {

@@ -8,8 +8,9 @@ use roas_domain::{
     ActivityEvent, ActivityRecord, Day, EventOutcome, GuildId, GuildRules, MemberKey, UnixSeconds,
 };
 
+use crate::rank::{self, Change, Counts, GuildState};
 use crate::sql::WriteStatements;
-use crate::writer::command::Work;
+use crate::writer::command::{Upkeep, Work};
 
 /// The state of the members that a transaction has touched. Reused, for its memory, from one
 /// transaction to the next.
@@ -17,13 +18,24 @@ use crate::writer::command::Work;
 pub(crate) struct Batch {
     members: HashMap<MemberKey, Member>,
     daily: HashMap<(Day, MemberKey), u64>,
-    rules: HashMap<GuildId, GuildRules>,
+    guilds: HashMap<GuildId, Guild>,
+    counts: Counts,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Member {
+    /// As the database has it.
+    before: Option<ActivityRecord>,
     record: Option<ActivityRecord>,
     changed: bool,
+}
+
+#[derive(Debug)]
+struct Guild {
+    rules: GuildRules,
+    /// As the database has it.
+    before: GuildState,
+    state: GuildState,
 }
 
 impl Batch {
@@ -31,7 +43,8 @@ impl Batch {
     pub(crate) fn clear(&mut self) {
         self.members.clear();
         self.daily.clear();
-        self.rules.clear();
+        self.guilds.clear();
+        self.counts.clear();
     }
 
     /// Carries one request out, within the transaction, and stages its answer.
@@ -56,7 +69,7 @@ impl Batch {
                 at,
                 reply,
             } => {
-                let rules = rules_of(&mut self.rules, sql, member.guild)?;
+                let rules = &guild_of(&mut self.guilds, sql, member.guild)?.rules;
                 let state = state_of(&mut self.members, sql, *member)?;
                 let record = ActivityRecord::after_adjustment(
                     state.record,
@@ -65,10 +78,7 @@ impl Batch {
                     *at,
                     &rules.score,
                 );
-                *state = Member {
-                    record: Some(record),
-                    changed: true,
-                };
+                state.set(record);
                 reply.stage(record);
             }
             Work::SetRules {
@@ -77,7 +87,9 @@ impl Batch {
                 reply,
             } => {
                 sql.put_rules(*guild, rules)?;
-                self.rules.insert(*guild, GuildRules::clone(rules));
+                let guild = guild_of(&mut self.guilds, sql, *guild)?;
+                guild.rules = GuildRules::clone(rules);
+                guild.state.follow(&rules.score);
                 reply.stage(());
             }
             Work::Forget { ids, before, reply } => {
@@ -87,6 +99,11 @@ impl Batch {
                 }
                 reply.stage(forgotten);
             }
+            Work::Rank {
+                guild,
+                upkeep,
+                reply,
+            } => reply.stage(self.keep_ranks(sql, *guild, *upkeep)?),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => panic!("asked to"),
@@ -105,13 +122,10 @@ impl Batch {
         {
             return Ok(EventOutcome::Duplicate);
         }
-        let rules = rules_of(&mut self.rules, sql, event.member.guild)?;
+        let rules = &guild_of(&mut self.guilds, sql, event.member.guild)?.rules;
         let state = state_of(&mut self.members, sql, event.member)?;
         let (record, outcome) = ActivityRecord::after_event(state.record, event, &rules.score);
-        *state = Member {
-            record: Some(record),
-            changed: true,
-        };
+        state.set(record);
         *self
             .daily
             .entry((rules.time_zone.day_of(event.at), event.member))
@@ -119,36 +133,93 @@ impl Batch {
         Ok(outcome)
     }
 
+    /// One step of the upkeep of a guild's ranks, on members as they are now.
+    fn keep_ranks(
+        &mut self,
+        sql: &mut WriteStatements<'_>,
+        guild: GuildId,
+        upkeep: Upkeep,
+    ) -> rusqlite::Result<bool> {
+        self.flush(sql)?;
+        let Guild { rules, state, .. } = guild_of(&mut self.guilds, sql, guild)?;
+        match upkeep {
+            Upkeep::Step { greatest } => rank::step(
+                sql.connection(),
+                &mut self.counts,
+                guild,
+                state,
+                &rules.score,
+                greatest,
+            ),
+            Upkeep::Discard => {
+                rank::discard(state);
+                Ok(true)
+            }
+        }
+    }
+
     /// Writes what has changed, in the order of the keys: neighbours share pages.
     pub(crate) fn flush(&mut self, sql: &mut WriteStatements<'_>) -> rusqlite::Result<()> {
-        let mut records: Vec<ActivityRecord> = self
+        let mut changes: Vec<Change> = self
             .members
-            .values()
-            .filter(|member| member.changed)
-            .filter_map(|member| member.record)
+            .values_mut()
+            .filter_map(Member::take_change)
             .collect();
-        records.sort_unstable_by_key(|record| record.member);
-        for record in &records {
-            sql.put_member(record)?;
+        changes.sort_unstable_by_key(|change| change.after.member);
+        for change in &changes {
+            sql.put_member(&change.after)?;
+            let guild = guild_of(&mut self.guilds, sql, change.after.member.guild)?;
+            guild.state.note(change);
+            self.counts
+                .apply(sql.connection(), &guild.state, &guild.rules.score, change)?;
         }
-        let mut daily: Vec<_> = self.daily.iter().collect();
-        daily.sort_unstable_by_key(|(key, _)| **key);
-        for (&(day, member), &messages) in daily {
+        let mut daily: Vec<_> = self.daily.drain().collect();
+        daily.sort_unstable_by_key(|(key, _)| *key);
+        for ((day, member), messages) in daily {
             sql.add_daily(day, member, messages)?;
+        }
+        self.counts.flush(sql.connection())?;
+        for (&id, guild) in &mut self.guilds {
+            if guild.state != guild.before {
+                rank::put_guild(sql.connection(), id, &guild.state)?;
+                guild.before = guild.state;
+            }
         }
         Ok(())
     }
 }
 
-/// Read in each transaction, because another process may have set them.
-fn rules_of<'r>(
-    rules: &'r mut HashMap<GuildId, GuildRules>,
+impl Member {
+    fn set(&mut self, record: ActivityRecord) {
+        self.record = Some(record);
+        self.changed = true;
+    }
+
+    /// What has changed since the database was last told; it is told now.
+    fn take_change(&mut self) -> Option<Change> {
+        let after = self.record.filter(|_| self.changed)?;
+        self.changed = false;
+        let before = self.before.replace(after);
+        Some(Change { before, after })
+    }
+}
+
+/// Read in each transaction, because another process may have changed it.
+fn guild_of<'g>(
+    guilds: &'g mut HashMap<GuildId, Guild>,
     sql: &mut WriteStatements<'_>,
     guild: GuildId,
-) -> rusqlite::Result<&'r GuildRules> {
-    Ok(match rules.entry(guild) {
+) -> rusqlite::Result<&'g mut Guild> {
+    Ok(match guilds.entry(guild) {
         Entry::Occupied(found) => found.into_mut(),
-        Entry::Vacant(missing) => missing.insert(sql.find_rules(guild)?),
+        Entry::Vacant(missing) => {
+            let state = rank::find_guild(sql.connection(), guild)?;
+            missing.insert(Guild {
+                rules: sql.find_rules(guild)?,
+                before: state,
+                state,
+            })
+        }
     })
 }
 
@@ -159,9 +230,13 @@ fn state_of<'m>(
 ) -> rusqlite::Result<&'m mut Member> {
     Ok(match members.entry(member) {
         Entry::Occupied(found) => found.into_mut(),
-        Entry::Vacant(missing) => missing.insert(Member {
-            record: sql.find_member(member)?,
-            changed: false,
-        }),
+        Entry::Vacant(missing) => {
+            let record = sql.find_member(member)?;
+            missing.insert(Member {
+                before: record,
+                record,
+                changed: false,
+            })
+        }
     })
 }

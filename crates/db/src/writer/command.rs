@@ -43,10 +43,25 @@ pub(crate) enum Work {
         before: UnixSeconds,
         reply: Reply<u64>,
     },
+    /// One step of the upkeep of a guild's ranks; answers whether there is more to do.
+    Rank {
+        guild: GuildId,
+        upkeep: Upkeep,
+        reply: Reply<bool>,
+    },
     /// Wakes the worker, so that it sees that the queue is to be closed.
     Close,
     #[cfg(test)]
     Panic,
+}
+
+/// What is to be done about a guild's ranks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Upkeep {
+    /// The next step; the guild's greatest stored score, where they are begun anew.
+    Step { greatest: f64 },
+    /// Give them up, so that they are made anew.
+    Discard,
 }
 
 /// Where a caller waits. The answer is staged while the transaction runs and sent after its commit;
@@ -108,6 +123,7 @@ impl Command {
             Work::Adjust { reply, .. } => reply.acknowledge(),
             Work::SetRules { reply, .. } => reply.acknowledge(),
             Work::Forget { reply, .. } => reply.acknowledge(),
+            Work::Rank { reply, .. } => reply.acknowledge(),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => {}
@@ -122,6 +138,7 @@ impl Command {
             Work::Adjust { reply, .. } => reply.fail(error),
             Work::SetRules { reply, .. } => reply.fail(error),
             Work::Forget { reply, .. } => reply.fail(error),
+            Work::Rank { reply, .. } => reply.fail(error),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => {}

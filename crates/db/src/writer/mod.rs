@@ -33,7 +33,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use crate::busy::Waited;
 use crate::error::{closed, outcome_unknown};
 
-pub(crate) use command::{Command, Reply, Work};
+pub(crate) use command::{Command, Reply, Upkeep, Work};
 pub(crate) use worker::{Worker, WorkerConfig};
 
 /// A handle to the writer. Cheap to clone; any number of tasks may use it at once.
