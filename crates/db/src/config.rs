@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) remember_events_for: Duration,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) vfs: Option<String>,
+    pub(crate) migration_wait: Duration,
 }
 
 /// What a database is opened for.
@@ -90,6 +91,7 @@ impl Config {
             remember_events_for: Duration::from_hours(7 * 24),
             clock: Arc::new(SystemClock),
             vfs: None,
+            migration_wait: Duration::from_mins(60),
         }
     }
 
@@ -168,6 +170,16 @@ impl Config {
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
+    }
+
+    /// How long to wait for another process that is migrating the file; a process that died is not
+    /// waited for. Default: an hour, which is enough for some hundred million rows.
+    #[must_use]
+    pub fn migration_wait(self, patience: Duration) -> Self {
+        Self {
+            migration_wait: patience,
+            ..self
+        }
     }
 
     /// The SQLite VFS to open files through, such as `unix-dotfile` on a file system without
