@@ -139,6 +139,14 @@ pub enum OpenError {
         /// What does not fit.
         reason: String,
     },
+    /// The file cannot be mended without losing something.
+    #[error("`{}` is not repaired: {reason}", path.display())]
+    Irreparable {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// There is no such version to migrate or to roll back to.
     #[error("cannot bring `{}` to schema version {wanted}: {reason}", path.display())]
     NoSuchVersion {

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod audit;
 mod backup;
 mod busy;
 mod checkpoint;
@@ -15,7 +16,7 @@ mod migration;
 mod neighbours;
 mod progress;
 mod reader;
-
+mod repair;
 mod repository;
 mod retry;
 mod rollback;
@@ -24,6 +25,7 @@ mod sql;
 mod takeover;
 mod writer;
 
+pub use audit::{Audit, DuplicateKey, Reason, audit};
 pub use backup::{BackupReport, backup, restore};
 pub use config::{Access, Config, Durability, OnOldSchema};
 pub use database::{Database, DatabaseInfo, DatabaseSize};
@@ -36,7 +38,7 @@ pub use migration::{
 };
 pub use neighbours::Neighbour;
 pub use progress::{Phase, Progress, Watcher};
-
+pub use repair::{CheckReport, RepairReport, check, repair};
 pub use repository::SqliteActivityRepository;
 pub use retry::RetryPolicy;
 pub use rollback::{RollbackOptions, RollbackReport, rollback};

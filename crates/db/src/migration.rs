@@ -530,6 +530,15 @@ pub(crate) enum Obstacle {
     HalfMigrated(String),
 }
 
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::UnknownShape(table, reason) => write!(f, "table `{table}`: {reason}"),
+            Self::HalfMigrated(reason) => f.write_str(reason),
+        }
+    }
+}
+
 pub(crate) fn status(
     factory: &ConnectionFactory,
 ) -> Result<(MigrationStatus, Option<Obstacle>), OpenError> {
@@ -542,9 +551,10 @@ pub(crate) fn status(
             let contents = legacy::inspect(&transaction)?;
             let applied = history(&transaction, factory)?;
             let version = version_of(&applied);
-            let obstacle = match legacy::unknown_shape(&transaction, contents)? {
-                Some((table, reason)) => Some(Obstacle::UnknownShape(table, reason)),
-                None => schema::contradiction(&transaction, version)?.map(Obstacle::HalfMigrated),
+            let obstacle = match schema::contradiction(&transaction, version)? {
+                Some(reason) => Some(Obstacle::HalfMigrated(reason)),
+                None => legacy::unknown_shape(&transaction, contents)?
+                    .map(|(table, reason)| Obstacle::UnknownShape(table, reason)),
             };
             Ok((contents, applied, obstacle))
         })?
