@@ -263,6 +263,11 @@ fn legacy_rows(
         [],
         |row| Ok(([row.get(0)?, row.get(1)?, row.get(2)?], row.get(3)?)),
     )?;
+    offenders(connection, audit)
+}
+
+/// The members with the most rows, and the reasons for a quarantine.
+fn offenders(connection: &Connection, audit: &mut Audit) -> rusqlite::Result<()> {
     audit.worst_duplicates = connection
         .prepare(
             "SELECT guild_id, user_id, rows, max_score, sum_score, latest_score FROM judged_member

@@ -235,7 +235,7 @@ fn check_whole(
 ) -> Result<(), OpenError> {
     let pages: u64 = connection
         .pragma_query_value(None, "page_count", |row| row.get::<_, i64>(0))
-        .map_or(0, |pages| pages.unsigned_abs());
+        .map_or(0, i64::unsigned_abs);
     let found = {
         let following = watcher
             .follow(

@@ -91,7 +91,7 @@ impl Config {
             remember_events_for: Duration::from_hours(7 * 24),
             clock: Arc::new(SystemClock),
             vfs: None,
-            migration_wait: Duration::from_mins(60),
+            migration_wait: Duration::from_hours(1),
         }
     }
 

@@ -190,7 +190,7 @@ impl Database {
                 let (found, known) = (status.version, status.latest);
                 return Err(OpenError::SchemaTooOld { path, found, known });
             }
-            _ => {}
+            Contents::Ours => {}
         }
         let mode = factory.traceless_mode();
         let first = factory.open_reader(mode)?;

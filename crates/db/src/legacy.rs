@@ -87,7 +87,7 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
     }
     if has("activity_meter") {
         let keyed: bool = connection.query_row(
-            "SELECT count(*) = 2 FROM pragma_table_info('activity_meter')
+            "SELECT count(*) = 2 FROM pragma_table_info('activity_meter', 'main')
              WHERE pk > 0 AND name IN ('guild_id', 'user_id')",
             [],
             |row| row.get(0),
@@ -217,10 +217,10 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-/// `table` is one of this module's literals.
-pub(crate) fn has_rows(connection: &Connection, table: &'static str) -> rusqlite::Result<bool> {
+/// `table` is a name that this crate knows, never one that was read from a file.
+pub(crate) fn has_rows(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     connection.query_row(
-        &format!("SELECT EXISTS (SELECT 1 FROM {table})"),
+        &format!("SELECT EXISTS (SELECT 1 FROM main.{table})"),
         [],
         |row| row.get(0),
     )
@@ -232,7 +232,7 @@ pub(crate) fn has_columns(
     wanted: &[&str],
 ) -> rusqlite::Result<bool> {
     let columns: Vec<String> = connection
-        .prepare("SELECT name FROM pragma_table_info(?1)")?
+        .prepare("SELECT name FROM pragma_table_info(?1, 'main')")?
         .query_map([table], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(wanted.iter().all(|name| {

@@ -150,6 +150,12 @@ fn run(
             .watcher
             .follow(&mut connection, Phase::Migrating, 0)
             .map_err(|error| failed(error.into()))?;
+        // Before the scripts put into them what was recorded since.
+        let stand_ins = if options.to == 0 {
+            empty_stand_ins(&following).map_err(|error| failed(error.into()))?
+        } else {
+            Vec::new()
+        };
         for version in (options.to + 1..=from).rev() {
             let (_, name, script) = SCRIPTS
                 .iter()
@@ -164,7 +170,7 @@ fn run(
             undone.push(name);
         }
         if options.to == 0 {
-            give_back(&following).map_err(|error| failed(error.into()))?;
+            give_back(&following, &stand_ins).map_err(|error| failed(error.into()))?;
         }
     }
     verify(factory, &mut connection, &options.watcher)?;
@@ -189,21 +195,11 @@ fn undo(connection: &Connection, version: i32, script: &str) -> rusqlite::Result
         .map(drop)
 }
 
-/// The tables that V1 creates, empty, where the original has none of the name, in the form that they
-/// have after they were renamed twice.
+/// The tables that V1 creates, empty, where the original has none of the name, and their columns.
 const STAND_INS: [(&str, &str); 3] = [
-    (
-        "activity_meter",
-        "CREATE TABLE \"activity_meter\" (guild_id, user_id, score, last_msg)",
-    ),
-    (
-        "activity_daily",
-        "CREATE TABLE \"activity_daily\" (ymd, guild_id, user_id, msg_cnt)",
-    ),
-    (
-        "activity_settings",
-        "CREATE TABLE \"activity_settings\" (guild_id, max_score)",
-    ),
+    ("activity_meter", "(guild_id, user_id, score, last_msg)"),
+    ("activity_daily", "(ymd, guild_id, user_id, msg_cnt)"),
+    ("activity_settings", "(guild_id, max_score)"),
 ];
 
 /// What SQL cannot say without an IF: brings a file at version 0 to the shape that it had.
@@ -211,62 +207,65 @@ const STAND_INS: [(&str, &str); 3] = [
 /// What was recorded since is in the tables of 2.4's names now. A bot of version 2.3 looks for it in
 /// its own, where these exist. Tables that were only stand-ins go, where nothing is in them, and so
 /// does the history.
-fn give_back(connection: &Connection) -> rusqlite::Result<()> {
-    let stand_in = |name: &str, sql: &str| {
-        connection.query_row(
-            "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE name = ?1 AND sql = ?2)",
-            [name, sql],
-            |row| row.get::<_, bool>(0),
-        )
-    };
-    if stand_in(STAND_INS[0].0, STAND_INS[0].1)?
-        && legacy::has_columns(
-            connection,
-            "meter",
-            &["guild_id", "user_id", "score", "last_msg"],
-        )?
-    {
+fn give_back(connection: &Connection, stand_ins: &[&'static str]) -> rusqlite::Result<()> {
+    let meter = ["guild_id", "user_id", "score", "last_msg"];
+    if stand_ins.contains(&"activity_meter") && legacy::has_columns(connection, "meter", &meter)? {
         connection.execute_batch(
-            "UPDATE meter SET score = r.score, last_msg = r.last_msg FROM activity_meter AS r
+            "UPDATE main.meter SET score = r.score, last_msg = r.last_msg FROM main.activity_meter AS r
              WHERE meter.guild_id = r.guild_id AND meter.user_id = r.user_id;
-             INSERT INTO meter (guild_id, user_id, score, last_msg)
-             SELECT guild_id, user_id, score, last_msg FROM activity_meter AS r
-             WHERE NOT EXISTS (SELECT 1 FROM meter AS m
+             INSERT INTO main.meter (guild_id, user_id, score, last_msg)
+             SELECT guild_id, user_id, score, last_msg FROM main.activity_meter AS r
+             WHERE NOT EXISTS (SELECT 1 FROM main.meter AS m
                  WHERE m.guild_id = r.guild_id AND m.user_id = r.user_id);
-             DELETE FROM activity_meter",
+             DELETE FROM main.activity_meter",
         )?;
     }
-    if stand_in(STAND_INS[1].0, STAND_INS[1].1)?
-        && legacy::has_columns(
-            connection,
-            "daily",
-            &["ymd", "guild_id", "user_id", "msg_cnt"],
-        )?
-    {
+    let daily = ["ymd", "guild_id", "user_id", "msg_cnt"];
+    if stand_ins.contains(&"activity_daily") && legacy::has_columns(connection, "daily", &daily)? {
         connection.execute_batch(
-            "UPDATE daily SET msg_cnt = r.msg_cnt FROM activity_daily AS r
+            "UPDATE main.daily SET msg_cnt = r.msg_cnt FROM main.activity_daily AS r
              WHERE daily.ymd = r.ymd AND daily.guild_id = r.guild_id AND daily.user_id = r.user_id;
-             INSERT INTO daily (ymd, guild_id, user_id, msg_cnt)
-             SELECT ymd, guild_id, user_id, msg_cnt FROM activity_daily AS r
-             WHERE NOT EXISTS (SELECT 1 FROM daily AS d
+             INSERT INTO main.daily (ymd, guild_id, user_id, msg_cnt)
+             SELECT ymd, guild_id, user_id, msg_cnt FROM main.activity_daily AS r
+             WHERE NOT EXISTS (SELECT 1 FROM main.daily AS d
                  WHERE d.ymd = r.ymd AND d.guild_id = r.guild_id AND d.user_id = r.user_id);
-             DELETE FROM activity_daily",
+             DELETE FROM main.activity_daily",
         )?;
     }
-    for (name, sql) in STAND_INS {
-        if stand_in(name, sql)? && !legacy::has_rows(connection, name)? {
-            connection.execute_batch(&format!("DROP TABLE {name}"))?;
+    for name in stand_ins {
+        if !legacy::has_rows(connection, name)? {
+            connection.execute_batch(&format!("DROP TABLE main.{name}"))?;
         }
     }
     for (name, _) in STAND_INS {
         unquote(connection, name)?;
     }
-    if connection.table_exists(None, HISTORY_TABLE)?
+    if connection.table_exists(Some("main"), HISTORY_TABLE)?
         && !legacy::has_rows(connection, HISTORY_TABLE)?
     {
         connection.execute_batch("DROP TABLE refinery_schema_history")?;
     }
     Ok(())
+}
+
+/// Which of the tables that are set aside were never the original's.
+fn empty_stand_ins(connection: &Connection) -> rusqlite::Result<Vec<&'static str>> {
+    let mut found = Vec::new();
+    for (name, columns) in STAND_INS {
+        let set_aside = format!("legacy_{name}");
+        let is_stand_in: bool = connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM main.sqlite_schema WHERE name = ?1 AND sql = ?2)",
+            [
+                &set_aside,
+                &format!("CREATE TABLE \"{set_aside}\" {columns}"),
+            ],
+            |row| row.get(0),
+        )?;
+        if is_stand_in && !legacy::has_rows(connection, &set_aside)? {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 /// Renaming a table has put its name into quotes, in its own text and in those of its indexes and

@@ -1,8 +1,9 @@
 //! `roas audit`: what is in a file, and what a migration would do with it.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use roas_db::{Audit, Contents, RowCounts, Strategy};
+use roas_db::{Audit, Contents, Strategy, Takeover};
 use serde::Serialize;
 
 use super::output::{Column, Report, Style, bytes, facts, grouped, table};
@@ -12,7 +13,7 @@ use crate::error::Failure;
 pub(super) fn audit(context: &Context<'_>) -> Result<ExitCode, Failure> {
     let audit = roas_db::audit(&context.file_config())?;
     let found = audit.has_findings();
-    context.output.report(&AuditReport::new(audit))?;
+    context.output.report(&AuditReport::new(&audit))?;
     Ok(if found {
         ExitCode::from(FOUND)
     } else {
@@ -46,7 +47,7 @@ struct AuditReport {
     daily_messages: u64,
     report_channels: u64,
     /// Where the rows of each kind go.
-    kinds: Vec<Kind>,
+    kinds: Vec<KindRows>,
     worst_duplicates: Vec<Duplicate>,
     quarantine: Vec<Quarantine>,
     database_bytes: u64,
@@ -55,9 +56,11 @@ struct AuditReport {
     integrity: String,
 }
 
+/// Where the rows of one kind go.
 #[derive(Debug, Serialize)]
-struct Kind {
-    kind: &'static str,
+pub(super) struct KindRows {
+    #[serde(rename = "kind")]
+    name: &'static str,
     source_rows: u64,
     taken_rows: u64,
     merged_rows: u64,
@@ -82,7 +85,7 @@ struct Quarantine {
 }
 
 impl AuditReport {
-    fn new(audit: Audit) -> Self {
+    fn new(audit: &Audit) -> Self {
         let takeover = &audit.takeover;
         let [max, sum, latest] = audit.sum_scores;
         Self {
@@ -105,11 +108,7 @@ impl AuditReport {
             daily_rows: takeover.days.source,
             daily_messages: audit.daily_messages,
             report_channels: takeover.report_channels.taken,
-            kinds: takeover
-                .kinds()
-                .into_iter()
-                .map(|(kind, rows)| Kind::new(kind, rows))
-                .collect(),
+            kinds: KindRows::all(takeover),
             worst_duplicates: audit
                 .worst_duplicates
                 .iter()
@@ -147,15 +146,39 @@ impl AuditReport {
     }
 }
 
-impl Kind {
-    const fn new(kind: &'static str, rows: RowCounts) -> Self {
-        Self {
-            kind,
-            source_rows: rows.source,
-            taken_rows: rows.taken,
-            merged_rows: rows.merged,
-            quarantined_rows: rows.quarantined,
-        }
+impl KindRows {
+    pub(super) fn all(takeover: &Takeover) -> Vec<Self> {
+        takeover
+            .kinds()
+            .into_iter()
+            .map(|(name, rows)| Self {
+                name,
+                source_rows: rows.source,
+                taken_rows: rows.taken,
+                merged_rows: rows.merged,
+                quarantined_rows: rows.quarantined,
+            })
+            .collect()
+    }
+
+    pub(super) fn table(style: Style, kinds: &[Self]) -> String {
+        let columns = [
+            Column::Left("rows of"),
+            Column::Right("found"),
+            Column::Right("taken over"),
+            Column::Right("merged"),
+            Column::Right("quarantined"),
+        ];
+        let rows = kinds.iter().map(|kind| {
+            vec![
+                kind.name.to_owned(),
+                grouped(kind.source_rows),
+                grouped(kind.taken_rows),
+                grouped(kind.merged_rows),
+                grouped(kind.quarantined_rows),
+            ]
+        });
+        table(style, &columns, rows)
     }
 }
 
@@ -176,25 +199,7 @@ impl Report for AuditReport {
             ("unreadable values", grouped(self.unreadable_values)),
             ("disk space needed", bytes(self.disk_needed_bytes)),
         ]);
-        text += &table(
-            style,
-            &[
-                Column::Left("rows of"),
-                Column::Right("found"),
-                Column::Right("taken over"),
-                Column::Right("merged"),
-                Column::Right("quarantined"),
-            ],
-            self.kinds.iter().map(|kind| {
-                vec![
-                    kind.kind.to_owned(),
-                    grouped(kind.source_rows),
-                    grouped(kind.taken_rows),
-                    grouped(kind.merged_rows),
-                    grouped(kind.quarantined_rows),
-                ]
-            }),
-        );
+        text += &KindRows::table(style, &self.kinds);
         if !self.worst_duplicates.is_empty() {
             let mut columns = vec![
                 Column::Left("guild"),
@@ -216,17 +221,23 @@ impl Report for AuditReport {
             text += &table(style, &columns, rows);
         }
         for reason in &self.quarantine {
-            text += &format!(
-                "{} of {} would be quarantined: {} is unusable\n",
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "{} of {} would be quarantined: {} is unusable",
                 grouped(reason.rows),
                 reason.table,
                 reason.fault
             );
         }
-        text += &if self.pending.is_empty() {
-            "`roas migrate` has nothing to do here.\n".to_owned()
+        let _ = if self.pending.is_empty() {
+            writeln!(text, "`roas migrate` has nothing to do here.")
         } else {
-            format!("`roas migrate` would run {}.\n", self.pending.join(", "))
+            writeln!(
+                text,
+                "`roas migrate` would run {}.",
+                self.pending.join(", ")
+            )
         };
         text
     }

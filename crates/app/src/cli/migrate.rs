@@ -8,7 +8,8 @@ use serde::Serialize;
 
 use super::Context;
 use super::args::MigrateArgs;
-use super::output::{Column, Report, Style, facts, grouped, table};
+use super::audit::KindRows;
+use super::output::{Column, Report, Style, facts, table};
 use crate::error::Failure;
 
 pub(super) fn migrate(args: &MigrateArgs, context: &Context<'_>) -> Result<(), Failure> {
@@ -141,16 +142,7 @@ struct TakeoverReport {
     members: u64,
     duplicate_rows: u64,
     quarantined_rows: u64,
-    kinds: Vec<Kind>,
-}
-
-#[derive(Debug, Serialize)]
-struct Kind {
-    kind: &'static str,
-    source_rows: u64,
-    taken_rows: u64,
-    merged_rows: u64,
-    quarantined_rows: u64,
+    kinds: Vec<KindRows>,
 }
 
 impl TakeoverReport {
@@ -161,17 +153,7 @@ impl TakeoverReport {
             members: takeover.members.taken,
             duplicate_rows: takeover.members.merged,
             quarantined_rows: takeover.members.quarantined,
-            kinds: takeover
-                .kinds()
-                .into_iter()
-                .map(|(kind, rows)| Kind {
-                    kind,
-                    source_rows: rows.source,
-                    taken_rows: rows.taken,
-                    merged_rows: rows.merged,
-                    quarantined_rows: rows.quarantined,
-                })
-                .collect(),
+            kinds: KindRows::all(&takeover),
         }
     }
 }
@@ -181,28 +163,11 @@ impl MigrateReport {
         let Some(takeover) = &self.takeover else {
             return String::new();
         };
-        let columns = [
-            Column::Left("rows of"),
-            Column::Right("found"),
-            Column::Right("taken over"),
-            Column::Right("merged"),
-            Column::Right("quarantined"),
-        ];
-        let rows = takeover.kinds.iter().map(|kind| {
-            vec![
-                kind.kind.to_owned(),
-                grouped(kind.source_rows),
-                grouped(kind.taken_rows),
-                grouped(kind.merged_rows),
-                grouped(kind.quarantined_rows),
-            ]
-        });
-        let snapshot = self
-            .snapshot
-            .iter()
-            .map(|path| format!("The file as it was: {path}\n"))
-            .collect::<String>();
-        format!("{}{snapshot}", table(style, &columns, rows))
+        let mut text = KindRows::table(style, &takeover.kinds);
+        if let Some(path) = &self.snapshot {
+            text += &["The file as it was: ", path, "\n"].concat();
+        }
+        text
     }
 }
 

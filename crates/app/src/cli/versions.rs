@@ -1,5 +1,6 @@
 //! `roas rollback`, `roas repair` and `roas check`: the schema's way down, and whether all is well.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use roas_db::{CheckReport, RepairReport, RollbackOptions, RollbackReport};
@@ -70,10 +71,10 @@ impl Report for Undone {
             self.path, self.to, self.from, self.contents
         );
         for name in &self.undone {
-            text += &format!("  undone {name}\n");
+            let _ = writeln!(text, "  undone {name}");
         }
         if let Some(snapshot) = &self.snapshot {
-            text += &format!("  as it was before: {snapshot}\n");
+            let _ = writeln!(text, "  as it was before: {snapshot}");
         }
         text
     }
@@ -105,7 +106,7 @@ impl Report for Mended {
         }
         let mut text = format!("Repaired {}: schema version {}\n", self.path, self.to);
         for line in &self.done {
-            text += &format!("  {line}\n");
+            let _ = writeln!(text, "  {line}");
         }
         text
     }
@@ -139,7 +140,7 @@ impl Report for Checked {
         }
         let mut text = format!("{}: {}\n", self.path, self.contents);
         for finding in &self.findings {
-            text += &format!("  {finding}\n");
+            let _ = writeln!(text, "  {finding}");
         }
         text
     }
