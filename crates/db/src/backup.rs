@@ -287,7 +287,7 @@ fn retire(factory: &ConnectionFactory) -> Result<Option<Connection>, OpenError> 
     }
 }
 
-fn is_damage(error: &OpenError) -> bool {
+pub(crate) fn is_damage(error: &OpenError) -> bool {
     match error {
         OpenError::NotADatabase { .. } => true,
         OpenError::Sqlite { source, .. } => source.failure() == Failure::Corrupt,

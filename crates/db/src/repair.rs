@@ -50,7 +50,7 @@ pub fn check(config: &Config) -> Result<CheckReport, OpenError> {
         version: 0,
         findings: Vec::new(),
     };
-    factory.retrying("check", || {
+    let looked = factory.retrying("check", || {
         let transaction = connection.unchecked_transaction()?;
         report.findings = damage(&transaction)?;
         let broken: i64 =
@@ -63,7 +63,17 @@ pub fn check(config: &Config) -> Result<CheckReport, OpenError> {
                 .push(format!("{broken} rows refer to rows that are missing"));
         }
         Ok(())
-    })?;
+    });
+    // Damage that SQLite cannot look past is a finding as well.
+    match looked {
+        Err(error) if crate::backup::is_damage(&error) => {
+            report
+                .findings
+                .push("damaged beyond what the check can read: restore a backup".to_owned());
+            return Ok(report);
+        }
+        looked => looked?,
+    }
     drop(connection);
     match status(&factory) {
         Ok((status, obstacle)) => {
