@@ -303,7 +303,7 @@ mod tests {
             })
             .collect();
         let mut migrations: Vec<_> = migrations().iter().map(name_of).collect();
-        migrations.sort_by_key(|migration| migration.to_string());
+        migrations.sort_by_key(ToString::to_string);
         assert_eq!(undone, migrations);
     }
 }

@@ -15,7 +15,7 @@ pub(super) fn rollback(args: &RollbackArgs, context: &Context<'_>) -> Result<(),
     let options = RollbackOptions::to(args.to).watcher(context.watcher());
     let done = roas_db::rollback(&context.file_config(), &options)?;
     context.console.end_progress();
-    context.output.report(&Undone::from(done))
+    context.output.report(&RolledBack::from(done))
 }
 
 pub(super) fn repair(context: &Context<'_>) -> Result<(), Failure> {
@@ -34,7 +34,7 @@ pub(super) fn check(context: &Context<'_>) -> Result<ExitCode, Failure> {
 }
 
 #[derive(Debug, Serialize)]
-struct Undone {
+struct RolledBack {
     path: String,
     from: i32,
     to: i32,
@@ -45,7 +45,7 @@ struct Undone {
     snapshot: Option<String>,
 }
 
-impl From<RollbackReport> for Undone {
+impl From<RollbackReport> for RolledBack {
     fn from(report: RollbackReport) -> Self {
         Self {
             path: report.path.display().to_string(),
@@ -58,7 +58,7 @@ impl From<RollbackReport> for Undone {
     }
 }
 
-impl Report for Undone {
+impl Report for RolledBack {
     fn text(&self, _: Style) -> String {
         if self.undone.is_empty() {
             return format!(

@@ -508,7 +508,7 @@ fn kill_rounds(what: &str, rounds: u32, seed: u64) {
             new += 1;
         }
     }
-    eprintln!("{what}: killed {rounds} times, {old} in the old state, {new} in the new one");
+    println!("{what}: killed {rounds} times, {old} in the old state, {new} in the new one");
 }
 
 #[test]
