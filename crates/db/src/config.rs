@@ -31,6 +31,7 @@ pub struct Config {
     pub(crate) rank_guilds_from: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) vfs: Option<String>,
+    pub(crate) migration_wait: Duration,
 }
 
 /// What a database is opened for.
@@ -92,6 +93,7 @@ impl Config {
             rank_guilds_from: 2_000,
             clock: Arc::new(SystemClock),
             vfs: None,
+            migration_wait: Duration::from_hours(1),
         }
     }
 
@@ -180,6 +182,16 @@ impl Config {
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
+    }
+
+    /// How long to wait for another process that is migrating the file; a process that died is not
+    /// waited for. Default: an hour, which is enough for some hundred million rows.
+    #[must_use]
+    pub fn migration_wait(self, patience: Duration) -> Self {
+        Self {
+            migration_wait: patience,
+            ..self
+        }
     }
 
     /// The SQLite VFS to open files through, such as `unix-dotfile` on a file system without

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use roas_domain::{Clock, UnixSeconds};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::busy;
@@ -48,6 +49,8 @@ pub(crate) struct ConnectionFactory {
     durability: Durability,
     retry: RetryPolicy,
     vfs: Option<String>,
+    clock: Arc<dyn Clock>,
+    migration_wait: Duration,
     _claim: Option<Arc<Claim>>,
 }
 
@@ -92,6 +95,8 @@ impl ConnectionFactory {
             durability: config.durability,
             retry: config.retry.clone(),
             vfs: config.vfs.clone(),
+            clock: Arc::clone(&config.clock),
+            migration_wait: config.migration_wait,
             _claim: None,
         })
     }
@@ -112,6 +117,25 @@ impl ConnectionFactory {
 
     pub(crate) const fn retry(&self) -> &RetryPolicy {
         &self.retry
+    }
+
+    /// How long to wait for another process that migrates the file.
+    pub(crate) const fn migration_wait(&self) -> Duration {
+        self.migration_wait
+    }
+
+    /// The time by the clock of the configuration.
+    pub(crate) fn now(&self) -> UnixSeconds {
+        self.clock.now()
+    }
+
+    /// A factory for another file, with the same settings.
+    pub(crate) fn at(&self, path: &Path) -> Result<Self, OpenError> {
+        Ok(Self {
+            path: absolute(path)?,
+            _claim: None,
+            ..self.clone()
+        })
     }
 
     /// This factory with another policy, for the fallback without WAL.
@@ -163,6 +187,46 @@ impl ConnectionFactory {
         })
     }
 
+    /// Opens a connection that changes the schema. The file keeps its journal mode, so that a
+    /// migration that fails leaves it as it was to the byte; sorting large tables takes no more
+    /// memory than sorting small ones.
+    pub(crate) fn open_migrator(&self) -> Result<Connection, OpenError> {
+        self.retrying("open", || {
+            let connection = self.open_plain_attempt()?;
+            self.apply(
+                &connection,
+                &[
+                    ("synchronous", 2),
+                    // Files, not memory; and runs that fit a processor's cache sort fastest.
+                    ("temp_store", 1),
+                    ("cache_size", -2_048),
+                    ("wal_autocheckpoint", 1_000),
+                ],
+            )?;
+            // Where SQLite is built without threads, it sorts on this one.
+            connection.pragma_update(None, "threads", 2)?;
+            Ok(connection)
+        })
+    }
+
+    /// Opens a connection for reading and writing, and leaves the file's journal mode alone.
+    pub(crate) fn open_plain(&self) -> Result<Connection, OpenError> {
+        self.retrying("open", || self.open_plain_attempt())
+    }
+
+    /// One attempt of [`open_plain`](Self::open_plain), to go on with under one policy.
+    pub(crate) fn open_plain_attempt(&self) -> Result<Connection, AttemptError> {
+        let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        self.apply(&connection, &COMMON_SETTINGS)?;
+        Ok(connection)
+    }
+
+    /// An empty database in memory.
+    pub(crate) fn scratch() -> rusqlite::Result<Connection> {
+        #[expect(clippy::disallowed_methods, reason = "this is the connection factory")]
+        Connection::open_in_memory()
+    }
+
     /// Opens a connection that only reads.
     pub(crate) fn open_reader(&self, mode: ReaderMode) -> Result<Connection, OpenError> {
         let flags = match mode {
@@ -181,13 +245,12 @@ impl ConnectionFactory {
     /// nothing is changed.
     ///
     /// A read-only connection to a database in WAL mode creates the WAL and the shared memory where
-    /// they are missing, and cannot remove them. Where a WAL or a journal is there already, somebody
-    /// has the file open or died with it; then a read-only connection creates nothing, and moves
-    /// nothing out of them when it closes.
+    /// they are missing, and cannot remove them. Where a WAL is there already, somebody has the file
+    /// open or died with it; then a read-only connection creates nothing, and moves nothing out of it
+    /// when it closes. A journal is different: where its writer died, the file cannot be read before
+    /// it is undone, which takes the right to write.
     pub(crate) fn traceless_mode(&self) -> ReaderMode {
-        let in_use = ["-wal", "-journal"]
-            .into_iter()
-            .any(|suffix| fs::metadata(with_suffix(&self.path, suffix)).is_ok());
+        let in_use = fs::metadata(wal_path(&self.path)).is_ok();
         let writable = fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
         if in_use || !writable {
             ReaderMode::Beside

@@ -15,7 +15,7 @@ use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode
 use crate::error::{OpenError, SqliteError, closed};
 use crate::legacy::Contents;
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
-use crate::migration::{self, MigrationName};
+use crate::migration::{self, MigrateOptions, MigrationName};
 use crate::reader::ReaderPool;
 use crate::repository::SqliteActivityRepository;
 use crate::retry::RetryPolicy;
@@ -109,7 +109,8 @@ impl Database {
     fn open_for_writing(config: &Config, runtime: &Handle) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?.claimed()?;
         migration::require_writable(&factory)?;
-        let migrated = migration::bring_up_to_date(&factory, config.on_old_schema)?;
+        let options = MigrateOptions::default();
+        let migrated = migration::bring_up_to_date(&factory, config.on_old_schema, &options)?;
         let (connection, journal_mode) = factory.open_writer()?;
         let factory = match journal_mode {
             JournalMode::Wal => factory,
@@ -182,6 +183,7 @@ impl Database {
         let path = factory.path().to_owned();
         match status.contents {
             Contents::Missing => return Err(OpenError::Missing { path }),
+            Contents::Legacy(kind) => return Err(OpenError::Legacy { path, kind }),
             Contents::Empty | Contents::Foreign => {
                 return Err(OpenError::NotInitialized { path });
             }
@@ -189,7 +191,7 @@ impl Database {
                 let (found, known) = (status.version, status.latest);
                 return Err(OpenError::SchemaTooOld { path, found, known });
             }
-            _ => {}
+            Contents::Ours => {}
         }
         let mode = factory.traceless_mode();
         let first = factory.open_reader(mode)?;

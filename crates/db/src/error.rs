@@ -11,6 +11,7 @@ use rusqlite::ffi;
 use thiserror::Error;
 
 use crate::legacy::LegacyKind;
+use crate::neighbours::Neighbour;
 use crate::retry::Exhausted;
 
 /// An error of SQLite or of its driver.
@@ -43,6 +44,10 @@ impl SqliteError {
     #[must_use]
     pub fn extended_code(&self) -> Option<i32> {
         self.0.sqlite_error().map(|error| error.extended_code)
+    }
+
+    pub(crate) fn failure(&self) -> Failure {
+        Failure::of(&self.0)
     }
 }
 
@@ -88,8 +93,8 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
-    /// The file is a database of the original bot.
-    #[error("`{}` is a database of the original bot ({kind}); this version does not take those over and left it untouched", path.display())]
+    /// The file is a database of the original bot, and it was not to be migrated.
+    #[error("`{}` is a database of the original bot ({kind}): run `roas migrate` to take it over, `roas audit` to look first", path.display())]
     Legacy {
         /// The path.
         path: PathBuf,
@@ -116,6 +121,64 @@ pub enum OpenError {
         /// The version needed.
         known: i32,
     },
+    /// The file has a table of the original bot's name that is of a shape unknown here.
+    #[error("`{}` has a table `{table}` that is not taken over: {reason}; it was left untouched", path.display())]
+    UnknownShape {
+        /// The path.
+        path: PathBuf,
+        /// The table.
+        table: String,
+        /// What is the matter with it.
+        reason: &'static str,
+    },
+    /// The history of migrations in the file says something else than its tables.
+    #[error("`{}` is half migrated: {reason}; run `roas repair`", path.display())]
+    HalfMigrated {
+        /// The path.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The file cannot be mended without losing something.
+    #[error("`{}` is not repaired: {reason}", path.display())]
+    Irreparable {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// There is no such version to migrate or to roll back to.
+    #[error("cannot bring `{}` to schema version {wanted}: {reason}", path.display())]
+    NoSuchVersion {
+        /// The path.
+        path: PathBuf,
+        /// The version asked for.
+        wanted: i32,
+        /// Why not.
+        reason: String,
+    },
+    /// Another process has the file open, and would go on with a schema that is gone.
+    #[error("`{}` is open in another process: {}; stop it first", path.display(), list(by))]
+    InUse {
+        /// The path.
+        path: PathBuf,
+        /// The processes.
+        by: Vec<Neighbour>,
+    },
+    /// The file to be written is there already.
+    #[error("`{}` is there already; it was left untouched", path.display())]
+    Exists {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file is damaged.
+    #[error("`{}` is damaged: {finding}", path.display())]
+    Damaged {
+        /// The path.
+        path: PathBuf,
+        /// The first thing that SQLite found.
+        finding: String,
+    },
     /// The history of migrations in the file does not fit this program's.
     #[error("the migration history of `{}` does not fit this program: {reason}", path.display())]
     ForeignHistory {
@@ -127,6 +190,15 @@ pub enum OpenError {
     /// A migration failed; it was rolled back.
     #[error("cannot migrate `{}`; it is as it was", path.display())]
     Migration {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A script that undoes a migration failed; nothing of it stays.
+    #[error("cannot roll `{}` back; it is as it was", path.display())]
+    Rollback {
         /// The path.
         path: PathBuf,
         /// The cause.
@@ -202,6 +274,11 @@ pub enum OpenError {
         #[source]
         source: SqliteError,
     },
+}
+
+fn list(by: &[Neighbour]) -> String {
+    let names: Vec<_> = by.iter().map(ToString::to_string).collect();
+    names.join(", ")
 }
 
 /// What a failure of SQLite means for whoever asked, by its result code.

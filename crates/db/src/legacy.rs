@@ -5,6 +5,8 @@ use std::fmt;
 
 use rusqlite::Connection;
 
+use crate::takeover::TAKEOVER_TABLE;
+
 /// What a file was found to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Contents {
@@ -68,21 +70,24 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
     let has = |name: &str| tables.iter().any(|table| table.eq_ignore_ascii_case(name));
 
     if has(HISTORY_TABLE) && has("activity_event") {
-        let set_aside = [
-            "legacy_activity_meter",
-            "legacy_activity_daily",
-            "legacy_activity_settings",
-        ];
-        for table in set_aside.into_iter().filter(|table| has(table)) {
+        if has(TAKEOVER_TABLE) {
+            return Ok(Contents::Ours);
+        }
+        for table in SET_ASIDE.into_iter().filter(|table| has(table)) {
             if has_rows(connection, table)? {
                 return Ok(Contents::Legacy(LegacyKind::SetAside));
             }
         }
-        return Ok(Contents::Ours);
+        // Version 2.3's were not set aside: they are in nobody's way.
+        return Ok(if is_v23(connection)? {
+            Contents::Legacy(LegacyKind::SetAside)
+        } else {
+            Contents::Ours
+        });
     }
     if has("activity_meter") {
         let keyed: bool = connection.query_row(
-            "SELECT count(*) = 2 FROM pragma_table_info('activity_meter')
+            "SELECT count(*) = 2 FROM pragma_table_info('activity_meter', 'main')
              WHERE pk > 0 AND name IN ('guild_id', 'user_id')",
             [],
             |row| row.get(0),
@@ -93,7 +98,7 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
             LegacyKind::V240
         }));
     }
-    if has("meter") && has_columns(connection, "meter", &["guild_id", "user_id", "score"])? {
+    if is_v23(connection)? {
         return Ok(Contents::Legacy(LegacyKind::V23));
     }
     if [
@@ -103,7 +108,12 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
     ]
     .into_iter()
     .any(has)
-        || has("daily") && has_columns(connection, "daily", &["ymd", "guild_id", "msg_cnt"])?
+        || has_columns(
+            connection,
+            "daily",
+            &["ymd", "guild_id", "user_id", "msg_cnt"],
+        )?
+        || has_columns(connection, "report_channel", &["guild_id", "channel_id"])?
     {
         return Ok(Contents::Legacy(LegacyKind::Partial));
     }
@@ -119,6 +129,87 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
     )
 }
 
+/// The names under which V1 sets the original's tables aside.
+const SET_ASIDE: [&str; 3] = [
+    "legacy_activity_meter",
+    "legacy_activity_daily",
+    "legacy_activity_settings",
+];
+
+/// All tables that the migration which takes rows over may read: the original's, where they are.
+const SOURCES: [&str; 10] = [
+    "activity_meter",
+    "activity_daily",
+    "activity_settings",
+    "activity_report_channel",
+    "meter",
+    "daily",
+    "report_channel",
+    "legacy_activity_meter",
+    "legacy_activity_daily",
+    "legacy_activity_settings",
+];
+
+fn is_v23(connection: &Connection) -> rusqlite::Result<bool> {
+    has_columns(connection, "meter", &["guild_id", "user_id", "score"])
+}
+
+/// A table of the original's that the migrations cannot read, and why; `None` where all is well.
+pub(crate) fn unknown_shape(
+    connection: &Connection,
+    contents: Contents,
+) -> rusqlite::Result<Option<(String, &'static str)>> {
+    if !matches!(contents, Contents::Legacy(_)) {
+        return Ok(None);
+    }
+    let mut statement =
+        connection.prepare("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (name, kind, without_rowid): (String, String, bool) =
+            (row.get(0)?, row.get(1)?, row.get(2)?);
+        // Once they are set aside, the tables of these names are the meter's.
+        let ours = contents == Contents::Legacy(LegacyKind::SetAside)
+            && ["activity_meter", "activity_daily", "activity_settings"].contains(&&*name);
+        let is_source = SOURCES
+            .iter()
+            .any(|source| source.eq_ignore_ascii_case(&name));
+        if ours || !is_source {
+            continue;
+        }
+        let reason = if kind != "table" {
+            Some("it is no plain table")
+        } else if without_rowid {
+            Some("its rows have no rowid to tell them apart by")
+        } else if name.ends_with("activity_meter")
+            && !has_columns(connection, &name, &["guild_id", "user_id"])?
+        {
+            Some("it has no columns `guild_id` and `user_id`")
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            return Ok(Some((name, reason)));
+        }
+    }
+    Ok(None)
+}
+
+/// How many rows the original's tables hold, for the progress of taking them over.
+pub(crate) fn source_rows(connection: &Connection) -> rusqlite::Result<u64> {
+    let tables = tables(connection)?;
+    SOURCES
+        .into_iter()
+        .filter(|source| tables.iter().any(|table| table == source))
+        .try_fold(0, |sum, table| {
+            let rows: i64 =
+                connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {
+                    row.get(0)
+                })?;
+            Ok(sum + rows.unsigned_abs())
+        })
+}
+
 fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'")?
@@ -126,18 +217,22 @@ fn tables(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-/// `table` is one of this module's literals.
-fn has_rows(connection: &Connection, table: &'static str) -> rusqlite::Result<bool> {
+/// `table` is a name that this crate knows, never one that was read from a file.
+pub(crate) fn has_rows(connection: &Connection, table: &str) -> rusqlite::Result<bool> {
     connection.query_row(
-        &format!("SELECT EXISTS (SELECT 1 FROM {table})"),
+        &format!("SELECT EXISTS (SELECT 1 FROM main.{table})"),
         [],
         |row| row.get(0),
     )
 }
 
-fn has_columns(connection: &Connection, table: &str, wanted: &[&str]) -> rusqlite::Result<bool> {
+pub(crate) fn has_columns(
+    connection: &Connection,
+    table: &str,
+    wanted: &[&str],
+) -> rusqlite::Result<bool> {
     let columns: Vec<String> = connection
-        .prepare("SELECT name FROM pragma_table_info(?1)")?
+        .prepare("SELECT name FROM pragma_table_info(?1, 'main')")?
         .query_map([table], |row| row.get(0))?
         .collect::<rusqlite::Result<_>>()?;
     Ok(wanted.iter().all(|name| {

@@ -1,4 +1,4 @@
-//! Migrations: plain SQL in `migrations/`, run by refinery, embedded here or by its own program.
+//! Migrations: plain SQL in `migrations/`, run here or by refinery's own program with the same result.
 //!
 //! refinery takes no lock between processes, so one is taken here: an exclusive lock on a file
 //! beside the database, held from the second look at the schema to the end of the migration. All
@@ -8,14 +8,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use refinery::{Migration, Runner};
+use refinery::Migration;
+use roas_domain::UnixSeconds;
+use rusqlite::Connection;
 use rusqlite::types::Value;
-use rusqlite::{Connection, TransactionBehavior};
 
+use crate::backup;
 use crate::config::{Config, OnOldSchema};
 use crate::connection::{AttemptError, ConnectionFactory, poll_until, with_suffix};
-use crate::error::{OpenError, is_contended};
+use crate::error::OpenError;
+use crate::files::{Partial, io_error};
 use crate::legacy::{self, Contents, HISTORY_TABLE};
+use crate::neighbours::neighbours;
+use crate::progress::{Phase, Watcher};
+use crate::schema;
+use crate::takeover::{Strategy, Takeover, set_strategy};
 
 mod embedded {
     refinery::embed_migrations!("migrations");
@@ -64,7 +71,7 @@ pub struct MigrationStatus {
     pub pending: Vec<MigrationName>,
 }
 
-/// What a migration did.
+/// What a migration did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MigrationReport {
     /// The file's absolute path.
@@ -77,8 +84,68 @@ pub struct MigrationReport {
     pub to: i32,
     /// The migrations that were applied, in order.
     pub applied: Vec<MigrationName>,
+    /// The copy of the file as it was, where rows of the original bot were taken over.
+    pub snapshot: Option<PathBuf>,
+    /// What became of the original's rows, where this migration took them over.
+    pub takeover: Option<Takeover>,
     /// How long it took, waiting included.
     pub elapsed: Duration,
+}
+
+/// How to migrate. The defaults are those of opening a database.
+///
+/// ```
+/// use roas_db::{MigrateOptions, Strategy};
+///
+/// let options = MigrateOptions::default().strategy(Strategy::Latest);
+/// ```
+#[derive(Debug, Clone)]
+pub struct MigrateOptions {
+    strategy: Strategy,
+    to: Option<i32>,
+    snapshot: bool,
+    watcher: Watcher,
+}
+
+impl Default for MigrateOptions {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::default(),
+            to: None,
+            snapshot: true,
+            watcher: Watcher::default(),
+        }
+    }
+}
+
+impl MigrateOptions {
+    /// How to merge several rows of one member. Default: [`Strategy::Max`].
+    #[must_use]
+    pub fn strategy(self, strategy: Strategy) -> Self {
+        Self { strategy, ..self }
+    }
+
+    /// The version to stop at. Default: the latest.
+    #[must_use]
+    pub fn to(self, version: i32) -> Self {
+        Self {
+            to: Some(version),
+            ..self
+        }
+    }
+
+    /// Whether to write a copy beside the file before rows of the original bot are taken over.
+    /// Default: yes.
+    #[must_use]
+    pub fn snapshot(self, snapshot: bool) -> Self {
+        Self { snapshot, ..self }
+    }
+
+    /// Who is told how far it is. Default: nobody.
+    #[must_use]
+    pub fn watcher(self, watcher: Watcher) -> Self {
+        Self { watcher, ..self }
+    }
 }
 
 /// Tells where the database at `path` stands. Reads only; creates nothing.
@@ -86,12 +153,26 @@ pub struct MigrationReport {
 /// # Errors
 ///
 /// [`OpenError`] where the file cannot be read, is no SQLite database, or has a history of
-/// migrations that is not ours. A legacy database and a schema that is too new are no errors here.
+/// migrations that is not ours. A legacy database, a half-migrated one and a schema that is too new
+/// are no errors here.
 pub fn migration_status(path: &Path) -> Result<MigrationStatus, OpenError> {
-    status(&ConnectionFactory::new(&Config::new(path))?)
+    status(&ConnectionFactory::new(&Config::new(path))?).map(|(status, _)| status)
+}
+
+/// [`migrate_with`] the default options.
+///
+/// # Errors
+///
+/// [`OpenError`]; the file is then as it was.
+pub fn migrate(config: &Config) -> Result<MigrationReport, OpenError> {
+    migrate_with(config, &MigrateOptions::default())
 }
 
 /// Brings the database that `config` names to the current schema, creating it where there is none.
+///
+/// A database of the original bot is taken over: first a copy is written beside it, checked and
+/// synced; then everything happens in one transaction, and is checked before it is committed. It
+/// must be open in no other process.
 ///
 /// Blocks the calling thread. Of several processes that do this at once, one migrates and the
 /// others wait for it.
@@ -99,32 +180,83 @@ pub fn migration_status(path: &Path) -> Result<MigrationStatus, OpenError> {
 /// # Errors
 ///
 /// [`OpenError`]; the file is then as it was.
-pub fn migrate(config: &Config) -> Result<MigrationReport, OpenError> {
-    bring_up_to_date(&ConnectionFactory::new(config)?, OnOldSchema::Migrate)
+pub fn migrate_with(
+    config: &Config,
+    options: &MigrateOptions,
+) -> Result<MigrationReport, OpenError> {
+    bring_up_to_date(
+        &ConnectionFactory::new(config)?,
+        OnOldSchema::Migrate,
+        options,
+    )
 }
 
-/// [`migrate`], or the refusal to where `on_old_schema` says so.
+/// Does what [`migrate_with`] would do on a copy, which is deleted afterwards. The copy lies beside
+/// the database and takes as much room as a migration does.
+///
+/// A file that does not exist, or holds no table, is not copied: its migration has no rows to meet.
+///
+/// # Errors
+///
+/// Those of [`migrate_with`].
+pub fn rehearse(config: &Config, options: &MigrateOptions) -> Result<MigrationReport, OpenError> {
+    let started = Instant::now();
+    let factory = ConnectionFactory::new(config)?;
+    let before = checked_status(&factory)?;
+    let to = target_version(&factory, &before, options)?;
+    let mut report = MigrationReport {
+        path: factory.path().to_owned(),
+        created: before.contents == Contents::Missing,
+        from: before.version,
+        to,
+        applied: names(&due(before.version, to)),
+        snapshot: None,
+        takeover: None,
+        elapsed: Duration::ZERO,
+    };
+    let trivial = matches!(before.contents, Contents::Missing | Contents::Empty);
+    if !trivial && !report.applied.is_empty() {
+        let copy = Partial::new(&with_suffix(factory.path(), "-rehearsal"))?;
+        backup::fill(&factory, &copy, &options.watcher)?;
+        (report.applied, report.takeover) = run(&factory.at(copy.path())?, &before, to, options)?;
+    }
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// [`migrate_with`], or the refusal to where `on_old_schema` says so.
 pub(crate) fn bring_up_to_date(
     factory: &ConnectionFactory,
     on_old_schema: OnOldSchema,
+    options: &MigrateOptions,
 ) -> Result<MigrationReport, OpenError> {
     let started = Instant::now();
-    let before = checked_status(factory)?;
-    let report = |created, from: i32, applied| MigrationReport {
+    // While another process migrates, the file may not be readable for long.
+    let mut lock = if MigrationLock::is_held(factory) {
+        Some(MigrationLock::acquire(factory)?)
+    } else {
+        None
+    };
+    let mut before = checked_status(factory)?;
+    let mut to = target_version(factory, &before, options)?;
+    let mut report = MigrationReport {
         path: factory.path().to_owned(),
-        created,
-        from,
-        to: latest(),
-        applied,
+        created: false,
+        from: before.version,
+        to: before.version,
+        applied: Vec::new(),
+        snapshot: None,
+        takeover: None,
         elapsed: started.elapsed(),
     };
-    if before.pending.is_empty() {
-        return Ok(report(false, before.version, Vec::new()));
+    if before.version >= to {
+        return Ok(report);
     }
     let path = factory.path().to_owned();
     if on_old_schema == OnOldSchema::Refuse {
         return Err(match before.contents {
             Contents::Missing => OpenError::Missing { path },
+            Contents::Legacy(kind) => OpenError::Legacy { path, kind },
             _ => OpenError::SchemaTooOld {
                 path,
                 found: before.version,
@@ -134,42 +266,224 @@ pub(crate) fn bring_up_to_date(
     }
     require_writable(factory)?;
 
-    let _lock = MigrationLock::acquire(factory)?;
-    // Whoever held the lock before may have done the work.
-    let before = checked_status(factory)?;
-    if before.pending.is_empty() {
-        return Ok(report(false, before.version, Vec::new()));
+    if lock.is_none() {
+        lock = Some(MigrationLock::acquire(factory)?);
+        // Whoever held the lock before may have done the work.
+        before = checked_status(factory)?;
+        to = target_version(factory, &before, options)?;
+        (report.from, report.to) = (before.version, before.version);
+        if before.version >= to {
+            report.elapsed = started.elapsed();
+            return Ok(report);
+        }
     }
-    let created = factory.create_file()?;
-    let (mut connection, _) = factory.open_writer()?;
-    connection.set_transaction_behavior(TransactionBehavior::Immediate);
-    let applied = factory.retrying("migrate", || {
-        runner()
-            .run(&mut connection)
-            .map_err(|error| migration_error(factory, error))
-    })?;
-    for migration in applied.applied_migrations() {
+    report.created = factory.create_file()?;
+    let takes_over = matches!(before.contents, Contents::Legacy(_));
+    if takes_over {
+        if let Some(lock) = &lock {
+            refuse_neighbours(factory, lock)?;
+        }
+        if options.snapshot {
+            let reason = format!("before-v{to}");
+            report.snapshot = Some(backup::snapshot(factory, &reason, &options.watcher)?);
+        }
+    }
+    let result = run(factory, &before, to, options);
+    if let (Err(_), Some(snapshot)) = (&result, &report.snapshot) {
+        // The file is as it was: the copy is of no use, and every further attempt writes another.
+        let _ = fs::remove_file(snapshot);
+    }
+    (report.applied, report.takeover) = result?;
+    report.to = to;
+    for migration in &report.applied {
         tracing::info!(path = %factory.path().display(), %migration, "migration applied");
     }
-    Ok(report(
-        created,
-        before.version,
-        applied.applied_migrations().iter().map(name_of).collect(),
-    ))
+    report.elapsed = started.elapsed();
+    Ok(report)
+}
+
+/// The version that the options ask for, where it can be reached upwards.
+fn target_version(
+    factory: &ConnectionFactory,
+    before: &MigrationStatus,
+    options: &MigrateOptions,
+) -> Result<i32, OpenError> {
+    let wanted = options.to.unwrap_or_else(latest);
+    let reason = if wanted < before.version {
+        format!(
+            "it has version {}, and `roas rollback --to {wanted}` is what leads down",
+            before.version
+        )
+    } else if wanted > latest() {
+        format!("this program knows only up to {}", latest())
+    } else if wanted < 0 {
+        "there is none below 0".to_owned()
+    } else {
+        return Ok(wanted);
+    };
+    Err(OpenError::NoSuchVersion {
+        path: factory.path().to_owned(),
+        wanted,
+        reason,
+    })
+}
+
+/// Runs the migrations up to `to`, as the refinery program does: each script and its row in the
+/// history, all of them in one transaction. refinery's own runner would commit before anything could
+/// be checked.
+fn run(
+    factory: &ConnectionFactory,
+    before: &MigrationStatus,
+    to: i32,
+    options: &MigrateOptions,
+) -> Result<(Vec<MigrationName>, Option<Takeover>), OpenError> {
+    let takes_over = matches!(before.contents, Contents::Legacy(_));
+    let mut connection = factory.open_migrator()?;
+    factory.retrying("lock", || Ok(connection.execute_batch("BEGIN EXCLUSIVE")?))?;
+    // The refinery program takes no lock file.
+    let version = factory.retrying("read", || Ok(version_of(&history(&connection, factory)?)))?;
+    let due = due(version, to);
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration {
+        path: factory.path().to_owned(),
+        source,
+    };
+    let steps = if takes_over {
+        legacy::source_rows(&connection).unwrap_or(0) * STEPS_PER_LEGACY_ROW
+    } else {
+        0
+    };
+    {
+        let following = options
+            .watcher
+            .follow(&mut connection, Phase::Migrating, steps)
+            .map_err(|error| failed(error.into()))?;
+        apply(factory, &following, &due, options.strategy).map_err(|error| failed(error.into()))?;
+    }
+    if takes_over {
+        verify(factory, &mut connection, &options.watcher)?;
+    }
+    connection
+        .execute_batch("COMMIT")
+        .map_err(|error| failed(error.into()))?;
+    let takeover = if takes_over && due.iter().any(|migration| migration.version() == TAKEOVER) {
+        Takeover::read(&connection).map_err(|error| factory.sqlite_error("read", error))?
+    } else {
+        None
+    };
+    connection
+        .close()
+        .map_err(|(_, error)| factory.sqlite_error("close", error))?;
+    Ok((names(&due), takeover))
+}
+
+/// The migration that takes the original's rows over.
+const TAKEOVER: i32 = 2;
+
+/// About how many steps of the virtual machine taking over a row takes; for the progress alone.
+const STEPS_PER_LEGACY_ROW: u64 = 330;
+
+fn apply(
+    factory: &ConnectionFactory,
+    connection: &Connection,
+    due: &[Migration],
+    strategy: Strategy,
+) -> Result<(), StepFailed> {
+    let step = |migration: &Migration| {
+        let migration = name_of(migration).to_string();
+        move |source| StepFailed { migration, source }
+    };
+    for migration in due {
+        if migration.version() == TAKEOVER {
+            set_strategy(connection, strategy).map_err(step(migration))?;
+        }
+        connection
+            .execute_batch(HISTORY_DDL)
+            .and_then(|()| connection.execute_batch(migration.sql().unwrap_or_default()))
+            .and_then(|()| insert_history(connection, migration, factory.now()))
+            .map_err(step(migration))?;
+    }
+    Ok(())
+}
+
+/// A migration's script failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{migration}: {source}")]
+struct StepFailed {
+    migration: String,
+    #[source]
+    source: rusqlite::Error,
+}
+
+/// As refinery creates it.
+const HISTORY_DDL: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(
+             version int4 PRIMARY KEY,
+             name VARCHAR(255),
+             applied_on VARCHAR(255),
+             checksum VARCHAR(255));";
+
+/// Adds a migration to the history, as refinery does.
+pub(crate) fn insert_history(
+    connection: &Connection,
+    migration: &Migration,
+    now: UnixSeconds,
+) -> rusqlite::Result<()> {
+    connection.execute_batch(HISTORY_DDL)?;
+    connection
+        .execute(
+            "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
+             VALUES (?1, ?2, ?3, ?4)",
+            (
+                migration.version(),
+                migration.name(),
+                now.to_string(),
+                migration.checksum().to_string(),
+            ),
+        )
+        .map(drop)
+}
+
+/// Looks through the whole file before a change to it is committed.
+pub(crate) fn verify(
+    factory: &ConnectionFactory,
+    connection: &mut Connection,
+    watcher: &Watcher,
+) -> Result<(), OpenError> {
+    let pages: i64 = connection
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .unwrap_or(0);
+    let steps = pages.unsigned_abs() * backup::STEPS_PER_CHECKED_PAGE;
+    let found = watcher
+        .follow(connection, Phase::Verifying, steps)
+        .and_then(|following| backup::damage(&following))
+        .map_err(|error| factory.sqlite_error("check", error))?;
+    match found.into_iter().next() {
+        None => Ok(()),
+        Some(finding) => Err(OpenError::Damaged {
+            path: factory.path().to_owned(),
+            finding,
+        }),
+    }
 }
 
 /// The status, where it is one that this program can go on from.
 pub(crate) fn checked_status(factory: &ConnectionFactory) -> Result<MigrationStatus, OpenError> {
-    let status = status(factory)?;
+    let (status, obstacle) = status(factory)?;
     let path = factory.path().to_owned();
-    match status.contents {
-        Contents::Legacy(kind) => Err(OpenError::Legacy { path, kind }),
-        _ if status.version > status.latest => Err(OpenError::SchemaTooNew {
+    if status.version > status.latest {
+        return Err(OpenError::SchemaTooNew {
             path,
             found: status.version,
             known: status.latest,
+        });
+    }
+    match obstacle {
+        None => Ok(status),
+        Some(Obstacle::UnknownShape(table, reason)) => Err(OpenError::UnknownShape {
+            path,
+            table,
+            reason,
         }),
-        _ => Ok(status),
+        Some(Obstacle::HalfMigrated(reason)) => Err(OpenError::HalfMigrated { path, reason }),
     }
 }
 
@@ -183,35 +497,101 @@ pub(crate) fn require_writable(factory: &ConnectionFactory) -> Result<(), OpenEr
     }
 }
 
-fn status(factory: &ConnectionFactory) -> Result<MigrationStatus, OpenError> {
+/// Waits until no other process has the file open but those that wait for `lock`.
+///
+/// Whoever only looks at the file is gone in a moment. A bot stays, and would go on with a schema
+/// that is no more.
+pub(crate) fn refuse_neighbours(
+    factory: &ConnectionFactory,
+    lock: &MigrationLock,
+) -> Result<(), OpenError> {
+    /// Longer than any look at a file takes.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    let patience = PATIENCE.min(factory.retry().deadline());
+    let mut found = Vec::new();
+    let gone = poll_until(patience, || {
+        found = neighbours(factory.path(), &lock.path);
+        Ok(found.is_empty().then_some(()))
+    });
+    match gone {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(OpenError::InUse {
+            path: factory.path().to_owned(),
+            by: found,
+        }),
+    }
+}
+
+/// Why a file cannot be gone on from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Obstacle {
+    /// A table, and what is the matter with it.
+    UnknownShape(String, &'static str),
+    HalfMigrated(String),
+}
+
+impl std::fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::UnknownShape(table, reason) => write!(f, "table `{table}`: {reason}"),
+            Self::HalfMigrated(reason) => f.write_str(reason),
+        }
+    }
+}
+
+pub(crate) fn status(
+    factory: &ConnectionFactory,
+) -> Result<(MigrationStatus, Option<Obstacle>), OpenError> {
     let path = factory.path().to_owned();
-    let (contents, applied) = if fs::metadata(&path).is_ok() {
+    let (contents, applied, obstacle) = if fs::metadata(&path).is_ok() {
         let connection = factory.open_reader(factory.traceless_mode())?;
         factory.retrying("read", || {
-            let contents = legacy::inspect(&connection)?;
-            Ok((contents, history(&connection, factory)?))
+            // One transaction, so that all answers are of one state.
+            let transaction = connection.unchecked_transaction()?;
+            let contents = legacy::inspect(&transaction)?;
+            let applied = history(&transaction, factory)?;
+            let version = version_of(&applied);
+            let obstacle = match schema::contradiction(&transaction, version)? {
+                Some(reason) => Some(Obstacle::HalfMigrated(reason)),
+                None => legacy::unknown_shape(&transaction, contents)?
+                    .map(|(table, reason)| Obstacle::UnknownShape(table, reason)),
+            };
+            Ok((contents, applied, obstacle))
         })?
     } else {
-        (Contents::Missing, Vec::new())
+        (Contents::Missing, Vec::new(), None)
     };
-    let version = applied.last().map_or(0, |last| last.version);
-    let pending = migrations()
-        .iter()
-        .filter(|due| due.version() > version)
-        .map(name_of)
-        .collect();
-    Ok(MigrationStatus {
+    let version = version_of(&applied);
+    let status = MigrationStatus {
         path,
         contents,
         version,
         latest: latest(),
         applied,
-        pending,
-    })
+        pending: names(&due(version, latest())),
+    };
+    Ok((status, obstacle))
+}
+
+/// The version of a file with this history; 0 where it has none.
+fn version_of(history: &[AppliedMigration]) -> i32 {
+    history.last().map_or(0, |last| last.version)
+}
+
+/// The migrations above `version`, up to `to`, in order.
+fn due(version: i32, to: i32) -> Vec<Migration> {
+    migrations()
+        .into_iter()
+        .filter(|migration| (version + 1..=to).contains(&migration.version()))
+        .collect()
+}
+
+fn names(migrations: &[Migration]) -> Vec<MigrationName> {
+    migrations.iter().map(name_of).collect()
 }
 
 /// The history in the file, checked: refinery itself panics on rows that it did not write.
-fn history(
+pub(crate) fn history(
     connection: &Connection,
     factory: &ConnectionFactory,
 ) -> Result<Vec<AppliedMigration>, AttemptError> {
@@ -301,13 +681,9 @@ fn history(
         .collect())
 }
 
-fn runner() -> Runner {
-    embedded::migrations::runner().set_grouped(true)
-}
-
 /// The embedded migrations, in order.
-fn migrations() -> Vec<Migration> {
-    let mut migrations = runner().get_migrations().clone();
+pub(crate) fn migrations() -> Vec<Migration> {
+    let mut migrations = embedded::migrations::runner().get_migrations().clone();
     migrations.sort();
     migrations
 }
@@ -317,65 +693,59 @@ pub(crate) fn latest() -> i32 {
     migrations().last().map_or(0, Migration::version)
 }
 
-fn name_of(migration: &Migration) -> MigrationName {
+pub(crate) fn name_of(migration: &Migration) -> MigrationName {
     MigrationName {
         version: migration.version(),
         name: migration.name().to_owned(),
     }
 }
 
-/// Contention inside refinery is tried again like any other; all else ends the migration.
-fn migration_error(factory: &ConnectionFactory, error: refinery::Error) -> AttemptError {
-    use std::error::Error as _;
-    let contended = error
-        .source()
-        .and_then(|source| source.downcast_ref::<rusqlite::Error>())
-        .filter(|error| is_contended(error))
-        .and_then(rusqlite::Error::sqlite_error)
-        .copied();
-    match contended {
-        Some(code) => AttemptError::Sqlite(rusqlite::Error::SqliteFailure(code, None)),
-        None => AttemptError::Open(OpenError::Migration {
-            path: factory.path().to_owned(),
-            source: Box::new(error),
-        }),
-    }
-}
-
 /// Held by the one process that migrates a file. The lock file stays: removing it would let two
 /// processes lock two files of one name.
 #[derive(Debug)]
-struct MigrationLock {
-    _file: fs::File,
+pub(crate) struct MigrationLock {
+    file: fs::File,
+    path: PathBuf,
 }
 
 impl MigrationLock {
-    fn acquire(factory: &ConnectionFactory) -> Result<Self, OpenError> {
-        let path = with_suffix(factory.path(), "-migrate.lock");
-        let io = |doing| {
-            let path = path.clone();
-            move |source| OpenError::Io {
-                path,
-                doing,
-                source,
-            }
-        };
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(io("create the lock file"))?;
-        let locked = poll_until(factory.retry().deadline(), || match file.try_lock() {
-            Ok(()) => Ok(Some(())),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        });
-        match locked.map_err(io("lock"))? {
-            Ok(()) => Ok(Self { _file: file }),
+    pub(crate) fn acquire(factory: &ConnectionFactory) -> Result<Self, OpenError> {
+        let lock = Self::open(factory, true)?;
+        let locked = poll_until(factory.migration_wait(), || lock.try_lock());
+        match locked.map_err(io_error(&lock.path, "lock"))? {
+            Ok(()) => Ok(lock),
             Err(waited) => Err(OpenError::MigrationLocked {
                 path: factory.path().to_owned(),
                 waited,
             }),
+        }
+    }
+
+    /// Whether another process, or another thread, holds it now. Creates nothing.
+    fn is_held(factory: &ConnectionFactory) -> bool {
+        Self::open(factory, false).is_ok_and(|lock| matches!(lock.try_lock(), Ok(None)))
+    }
+
+    fn open(factory: &ConnectionFactory, create: bool) -> Result<Self, OpenError> {
+        let path = with_suffix(factory.path(), "-migrate.lock");
+        if path.is_symlink() {
+            return Err(OpenError::Exists { path });
+        }
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(create).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options
+            .open(&path)
+            .map_err(io_error(&path, "create the lock file"))?;
+        Ok(Self { file, path })
+    }
+
+    fn try_lock(&self) -> std::io::Result<Option<()>> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(Some(())),
+            Err(fs::TryLockError::WouldBlock) => Ok(None),
+            Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 }
@@ -401,14 +771,5 @@ mod tests {
             .collect();
         assert_eq!(files, embedded);
         assert_eq!(latest(), i32::try_from(embedded.len()).unwrap());
-    }
-
-    #[test]
-    fn every_migration_has_its_rollback() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/rollback");
-        for migration in migrations() {
-            let undo = folder.join(format!("undo_{}.sql", name_of(&migration)));
-            assert!(fs::metadata(&undo).is_ok(), "{}", undo.display());
-        }
     }
 }

@@ -10,6 +10,8 @@ use roas_domain::{
     GuildId, GuildRules, LeaderboardLimit, MAX_SCORE_LIMIT, ScoreDelta, UnixSeconds, UserId,
 };
 
+use roas_db::Strategy;
+
 use crate::config::{Layer, LogLevel};
 use crate::rules::apply_rule;
 use crate::service::Ranking;
@@ -35,7 +37,7 @@ const EVERYWHERE: &str = "Options for every command";
         synchronous, readers, queue_capacity, remember_events_days, json, log; as variables \
         ROAS_DB, ROAS_RETRY and so on.\n\n\
         Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 3 lines were \
-        rejected (ingest --strict), 130 interrupted.",
+        rejected (ingest --strict), 4 something was found (audit, check), 130 interrupted.",
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -91,18 +93,96 @@ impl GlobalArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Bring the database to the current schema
+    /// Look at a database before it is migrated; changes nothing
+    #[command(
+        long_about = "Reads a database file and tells what is in it and what `roas migrate` would \
+        do: the shape and version found, rows, members with several rows and what each strategy \
+        would keep of them, rows without a usable key, times in milliseconds, scores out of range, \
+        size, integrity, and the disk space a migration needs.\n\n\
+        Changes nothing. Exit code 0: clean; 4: a migration would have to merge or quarantine rows, \
+        or the file is damaged.\n\n\
+        Examples:\n  \
+        roas audit --db old-bot.db\n  \
+        roas audit --db old-bot.db --json"
+    )]
+    Audit,
+
+    /// Bring the database to the current schema, and take over one of the original bot
     #[command(
         long_about = "Brings the database to the current schema, creating it where there \
-        is none, and says what it did.\n\n\
+        is none, and says what it did. A database of the original bot (2.3, 2.4.0, 2.4.1 and later) \
+        is taken over: first a copy is written beside it, checked and synced; then everything \
+        happens in one transaction and is checked before it is committed. Stop the bot first.\n\n\
+        Rows that are merged into another are kept in `legacy_merged`, rows without a usable key in \
+        `legacy_quarantined`, and the original's tables stay as they were; `roas rollback` gives \
+        them back. On any failure the file is as it was.\n\n\
         The commands that write do the same by themselves; this one is for those who want to do \
         it beforehand, or to look first.\n\n\
         Examples:\n  \
-        roas migrate --status          what is in the file?\n  \
-        roas migrate --dry-run         what would be done?\n  \
-        roas --db bot.db migrate       do it"
+        roas migrate --status              what is in the file?\n  \
+        roas migrate --dry-run             do it on a copy, and delete that\n  \
+        roas --db bot.db migrate           do it\n  \
+        roas migrate --strategy latest     of several rows of a member keep the latest"
     )]
     Migrate(MigrateArgs),
+
+    /// Bring the database back to an older schema
+    #[command(
+        long_about = "Undoes migrations, the latest first, down to a version; 0 is what was there \
+        before any. What was taken over from the original bot goes back into its tables, \
+        duplicates and unusable rows included, and what was recorded since is kept: scores, times \
+        and the days' messages. Rules and remembered events have no place at version 0.\n\n\
+        One transaction, after a copy was written beside the file. Stop the bot first.\n\n\
+        Examples:\n  \
+        roas rollback --to 0               back to the original bot\n  \
+        roas rollback --to 1 --json"
+    )]
+    Rollback(RollbackArgs),
+
+    /// Mend a file whose history of migrations says otherwise than its tables
+    #[command(
+        long_about = "Mends a half-migrated file: a version whose tables are there gets its row in \
+        the history, a row in the history without its tables is removed (`roas migrate` then runs \
+        that version), a missing index is created. Where tables were lost it says which, and \
+        changes nothing.\n\n\
+        Example:\n  \
+        roas --db bot.db repair"
+    )]
+    Repair,
+
+    /// Write a copy of the database, beside running writers
+    #[command(
+        long_about = "Copies the database to FILE while others go on writing, and checks the copy. \
+        It is one committed state in a single file for its owner alone, and gets its name only when \
+        it is whole and synced. A file that is there already is left alone, unless --force says \
+        otherwise.\n\n\
+        Examples:\n  \
+        roas backup /backups/roas-2026-11-24.db\n  \
+        roas --db bot.db backup --force latest.db --json"
+    )]
+    Backup(BackupArgs),
+
+    /// Put a copy in the place of the database
+    #[command(
+        long_about = "Checks FILE and puts a copy of it in the place of the database. A database \
+        that is there already is left alone, unless --force says otherwise; its write-ahead log and \
+        shared memory go with it. Until the copy has the name, the old one is untouched. Stop the \
+        bot first.\n\n\
+        Examples:\n  \
+        roas restore /backups/roas-2026-11-24.db\n  \
+        roas --db bot.db restore --force latest.db"
+    )]
+    Restore(BackupArgs),
+
+    /// Check the database: every page, the references, the history
+    #[command(
+        long_about = "Checks every page and index, references between tables, and the history of \
+        migrations against the tables; beside running writers, changing nothing.\n\n\
+        Exit code 0: all is well; 4: something is wrong, and named.\n\n\
+        Example:\n  \
+        roas --db bot.db check --json"
+    )]
+    Check,
 
     /// Record the messages of Discord Gateway payloads, one JSON a line
     #[command(
@@ -209,9 +289,35 @@ pub(crate) struct MigrateArgs {
     #[arg(long, conflicts_with = "dry_run")]
     pub(crate) status: bool,
 
-    /// Show what would be done; change nothing
+    /// Do it on a copy beside the database, show the outcome, and delete the copy
     #[arg(long)]
     pub(crate) dry_run: bool,
+
+    /// What a member's score becomes where the original has several rows: max, sum or latest
+    #[arg(long, value_name = "STRATEGY", default_value = "max")]
+    pub(crate) strategy: Strategy,
+
+    /// Stop at this version of the schema [default: the latest]
+    #[arg(long, value_name = "N")]
+    pub(crate) to: Option<i32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The version of the schema to go back to; 0 is before any migration
+    #[arg(long, value_name = "N")]
+    pub(crate) to: i32,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArgs {
+    /// The copy
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Replace what is there already
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

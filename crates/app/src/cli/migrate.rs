@@ -1,55 +1,39 @@
 //! `roas migrate`: brings the schema up to date, or tells how far it is.
 
-use std::path::Path;
-
-use roas_db::{Access, Contents, MigrationName, MigrationStatus, OnOldSchema, OpenError};
+use roas_db::{
+    Contents, MigrateOptions, MigrationName, MigrationReport, MigrationStatus, OnOldSchema,
+    Takeover,
+};
 use serde::Serialize;
 
 use super::Context;
 use super::args::MigrateArgs;
+use super::audit::KindRows;
 use super::output::{Column, Report, Style, facts, table};
 use crate::error::Failure;
-use crate::meter::database_config;
 
 pub(super) fn migrate(args: &MigrateArgs, context: &Context<'_>) -> Result<(), Failure> {
+    let mut options = MigrateOptions::default()
+        .strategy(args.strategy)
+        .watcher(context.watcher());
+    if let Some(version) = args.to {
+        options = options.to(version);
+    }
     let report = if args.status {
         MigrateReport::status(roas_db::migration_status(&context.settings.db)?)
     } else if args.dry_run {
-        MigrateReport::dry_run(refuse_unusable(roas_db::migration_status(
-            &context.settings.db,
-        )?)?)
+        let contents = roas_db::migration_status(&context.settings.db)?.contents;
+        let rehearsed = roas_db::rehearse(&context.file_config(), &options)?;
+        MigrateReport::rehearsed(contents, rehearsed)
     } else if context.on_old_schema == OnOldSchema::Refuse {
         return Err(Failure::Usage(
             "`migrate` and --no-migrate contradict each other".to_owned(),
         ));
     } else {
-        let config = database_config(&context.settings, Access::ReadWrite, OnOldSchema::Migrate);
-        MigrateReport::done(&roas_db::migrate(&config)?)
+        MigrateReport::done(roas_db::migrate_with(&context.file_config(), &options)?)
     };
+    context.console.end_progress();
     context.output.report(&report)
-}
-
-/// What a migration would refuse, its rehearsal refuses as well.
-fn refuse_unusable(status: MigrationStatus) -> Result<MigrationStatus, OpenError> {
-    let path = status.path.clone();
-    match status.contents {
-        Contents::Legacy(kind) => Err(OpenError::Legacy { path, kind }),
-        _ if status.version > status.latest => Err(OpenError::SchemaTooNew {
-            path,
-            found: status.version,
-            known: status.latest,
-        }),
-        Contents::Missing => match path.parent() {
-            Some(folder) if folder != Path::new("") && !folder.is_dir() => {
-                Err(OpenError::NoFolder {
-                    folder: folder.to_owned(),
-                    path,
-                })
-            }
-            _ => Ok(status),
-        },
-        _ => Ok(status),
-    }
 }
 
 /// What was done to a schema, would be done, or has been done before.
@@ -73,6 +57,12 @@ struct MigrateReport {
     applied: Vec<String>,
     /// The migrations that the file still lacks.
     pending: Vec<String>,
+    /// The copy of the file as it was, where rows of the original bot were taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<String>,
+    /// What became of the original's rows, where they were taken over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    takeover: Option<TakeoverReport>,
     /// When each of the status's migrations was applied.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     applied_on: Vec<String>,
@@ -87,7 +77,7 @@ enum Mode {
 }
 
 impl MigrateReport {
-    fn done(report: &roas_db::MigrationReport) -> Self {
+    fn done(report: MigrationReport) -> Self {
         Self {
             path: report.path.display().to_string(),
             mode: Mode::Done,
@@ -98,17 +88,20 @@ impl MigrateReport {
             created: report.created,
             applied: names(&report.applied),
             pending: Vec::new(),
+            snapshot: report.snapshot.map(|path| path.display().to_string()),
+            takeover: report.takeover.map(TakeoverReport::new),
             applied_on: Vec::new(),
         }
     }
 
-    fn dry_run(status: MigrationStatus) -> Self {
+    fn rehearsed(contents: Contents, report: MigrationReport) -> Self {
         Self {
             mode: Mode::DryRun,
-            to: status.latest,
+            contents: Some(contents.to_string()),
+            created: false,
+            pending: names(&report.applied),
             applied: Vec::new(),
-            applied_on: Vec::new(),
-            ..Self::status(status)
+            ..Self::done(report)
         }
     }
 
@@ -130,12 +123,51 @@ impl MigrateReport {
                 })
                 .collect(),
             pending: names(&status.pending),
+            snapshot: None,
+            takeover: None,
             applied_on: status
                 .applied
                 .into_iter()
                 .map(|applied| applied.applied_on)
                 .collect(),
         }
+    }
+}
+
+/// What became of the original's rows: of those of the members, and of each kind.
+#[derive(Debug, Serialize)]
+struct TakeoverReport {
+    strategy: &'static str,
+    source_rows: u64,
+    members: u64,
+    duplicate_rows: u64,
+    quarantined_rows: u64,
+    kinds: Vec<KindRows>,
+}
+
+impl TakeoverReport {
+    fn new(takeover: Takeover) -> Self {
+        Self {
+            strategy: takeover.strategy.name(),
+            source_rows: takeover.members.source,
+            members: takeover.members.taken,
+            duplicate_rows: takeover.members.merged,
+            quarantined_rows: takeover.members.quarantined,
+            kinds: KindRows::all(&takeover),
+        }
+    }
+}
+
+impl MigrateReport {
+    fn takeover_text(&self, style: Style) -> String {
+        let Some(takeover) = &self.takeover else {
+            return String::new();
+        };
+        let mut text = KindRows::table(style, &takeover.kinds);
+        if let Some(path) = &self.snapshot {
+            text += &["The file as it was: ", path, "\n"].concat();
+        }
+        text
     }
 }
 
@@ -160,10 +192,11 @@ impl Report for MigrateReport {
                     self.from.to_string()
                 };
                 format!(
-                    "{what} {}: schema version {}, from {from}\n{}",
+                    "{what} {}: schema version {}, from {from}\n{}{}",
                     self.path,
                     self.to,
-                    list("applied", &self.applied)
+                    list("applied", &self.applied),
+                    self.takeover_text(style)
                 )
             }
             Mode::DryRun if self.pending.is_empty() => {
@@ -173,11 +206,12 @@ impl Report for MigrateReport {
                 )
             }
             Mode::DryRun => format!(
-                "{}: {}. `roas migrate` would bring it to schema version {}:\n{}",
+                "{}: {}. `roas migrate` would bring it to schema version {}:\n{}{}",
                 self.path,
                 self.contents.as_deref().unwrap_or_default(),
                 self.to,
-                list("would apply", &self.pending)
+                list("would apply", &self.pending),
+                self.takeover_text(style)
             ),
             Mode::Status => {
                 let applied = self.applied.iter().zip(&self.applied_on);

@@ -4,13 +4,17 @@
 //! command that fails says so in one line on stderr and prints no answer.
 
 mod args;
+mod audit;
 mod change;
 mod console;
+mod copies;
 mod demo;
 mod ingest;
 mod migrate;
 mod output;
+mod progress;
 mod query;
+mod versions;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -91,7 +95,13 @@ async fn execute(
         ..
     } = context;
     match command {
+        Command::Audit => return audit::audit(context),
         Command::Migrate(args) => migrate::migrate(&args, context)?,
+        Command::Rollback(args) => versions::rollback(&args, context)?,
+        Command::Repair => versions::repair(context)?,
+        Command::Backup(args) => copies::backup(&args, context)?,
+        Command::Restore(args) => copies::restore(&args, context)?,
+        Command::Check => return versions::check(context),
         Command::Ingest(args) => return ingest::ingest(args, context).await,
         Command::Member(args) => query::member(args, context).await?,
         Command::Leaderboard(args) => query::leaderboard(args, context).await?,
@@ -106,7 +116,28 @@ async fn execute(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The exit code of a command that looked and found something.
+const FOUND: u8 = 4;
+
 impl Context<'_> {
+    /// The database's configuration for a command that works on the file as a whole.
+    fn file_config(&self) -> roas_db::Config {
+        database_config(&self.settings, Access::ReadWrite, self.on_old_schema)
+    }
+
+    /// Tells on stderr how far an operation on the file is: as a bar on a terminal, elsewhere a line
+    /// for each tenth. Small files are done before anyone asks.
+    fn watcher(&self) -> roas_db::Watcher {
+        const LARGE_BYTES: u64 = 32 * 1024 * 1024;
+        let large =
+            std::fs::metadata(&self.settings.db).is_ok_and(|file| file.len() >= LARGE_BYTES);
+        if large {
+            progress::watcher(self.console.clone())
+        } else {
+            roas_db::Watcher::default()
+        }
+    }
+
     /// Opens the meter, hands it to `work`, and closes it whatever came of that.
     async fn with_meter<T>(
         &self,

@@ -78,28 +78,6 @@ fn reading_commands_change_nothing() {
 }
 
 #[test]
-fn a_database_of_the_original_bot_is_refused_by_its_name() {
-    for (name, version) in [
-        ("v23-meter.db", "2.3"),
-        ("v240-duplicates.db", "2.4.0"),
-        ("v241-primary-key.db", "2.4.1"),
-    ] {
-        let folder = Folder::new();
-        folder.write("roas.db", bytes(&fixture("legacy").join(name)));
-        is_refused(
-            &folder,
-            &format!("is a database of the original bot (version {version}"),
-        );
-        let status = folder.json("migrate --status");
-        assert!(
-            status["contents"].as_str().unwrap().contains(version),
-            "{status}"
-        );
-        assert_eq!(folder.names(), ["roas.db"]);
-    }
-}
-
-#[test]
 fn a_newer_schema_is_refused() {
     let folder = Folder::new();
     folder.write("roas.db", bytes(&fixture("schema/newer.db")));

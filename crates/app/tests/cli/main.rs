@@ -7,6 +7,7 @@ mod demo;
 mod files;
 mod gateway;
 mod ingest;
+mod legacy;
 mod reports;
 mod support;
 mod usage;

@@ -4,6 +4,7 @@
 
 mod concurrency;
 mod conformance;
+mod legacy;
 mod migration;
 mod opening;
 mod recovery;

@@ -1,0 +1,201 @@
+//! Databases of the original bot, from the operator's side.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{Answer, Folder, bytes, fixture};
+
+const FIXTURES: [(&str, &str); 3] = [
+    ("v23-meter", "2.3"),
+    ("v240-duplicates", "2.4.0"),
+    ("v241-primary-key", "2.4.1"),
+];
+
+fn old(name: &str) -> Folder {
+    let folder = Folder::new();
+    folder.write(
+        "roas.db",
+        bytes(&fixture("legacy").join(format!("{name}.db"))),
+    );
+    folder
+}
+
+#[test]
+fn reading_commands_name_the_version_and_leave_it_alone() {
+    for (name, version) in FIXTURES {
+        let folder = old(name);
+        let before = bytes(&folder.path("roas.db"));
+        let expected = format!("is a database of the original bot (version {version}");
+        for line in [
+            "stats",
+            "leaderboard --guild 1",
+            "--no-migrate adjust --guild 1 --user 2 --delta 1 --at 0",
+        ] {
+            let answer = folder.run(line);
+            assert!(answer.failure().contains(&expected), "{line}: {answer:?}");
+        }
+        let status = folder.json("migrate --status");
+        assert!(
+            status["contents"].as_str().unwrap().contains(version),
+            "{status}"
+        );
+        assert!(bytes(&folder.path("roas.db")) == before);
+        assert_eq!(folder.names(), ["roas.db"]);
+    }
+}
+
+#[test]
+fn an_audit_says_what_the_description_says_and_changes_nothing() {
+    for (name, _) in FIXTURES {
+        let folder = old(name);
+        let before = bytes(&folder.path("roas.db"));
+        let answer = folder.run("audit --json");
+        let expected: Value = serde_json::from_slice(&bytes(
+            &fixture("legacy").join(format!("{name}.expected.json")),
+        ))
+        .unwrap();
+        assert_eq!(
+            answer.code,
+            Some(if name == "v240-duplicates" { 4 } else { 0 })
+        );
+        let object = answer.object();
+        for (key, wanted) in expected.as_object().unwrap() {
+            if let Some(wanted) = wanted.as_f64() {
+                let found = object[key].as_f64().unwrap_or(f64::NAN);
+                assert!(
+                    (found - wanted).abs() < 1e-6,
+                    "{name}: {key} is {found}, not {wanted}"
+                );
+            }
+        }
+        assert_eq!(object["integrity"], "ok");
+        assert!(
+            folder
+                .run("audit")
+                .stdout
+                .contains("`roas migrate` would run V1__")
+        );
+        assert!(bytes(&folder.path("roas.db")) == before);
+        assert_eq!(folder.names(), ["roas.db"]);
+    }
+}
+
+#[test]
+fn migrating_names_the_copy_and_the_way_back_gives_the_rows_back() {
+    let folder = old("v240-duplicates");
+    let rehearsed = folder.json("migrate --dry-run");
+    assert_eq!(folder.names(), ["roas.db"]);
+    let done = folder.json("migrate");
+    for key in [
+        "source_rows",
+        "members",
+        "duplicate_rows",
+        "quarantined_rows",
+    ] {
+        assert_eq!(rehearsed["takeover"][key], done["takeover"][key]);
+    }
+    assert_eq!(done["takeover"]["members"], 904);
+    assert!(fs::metadata(done["snapshot"].as_str().unwrap()).is_ok());
+    assert_eq!(folder.json("stats")["members"], 904);
+    assert_eq!(folder.json("check")["ok"], true);
+    assert_eq!(folder.json("audit")["members"], 904);
+
+    let undone = folder.json("rollback --to 0");
+    assert!(fs::metadata(undone["snapshot"].as_str().unwrap()).is_ok());
+    let audit = folder.run("audit --json").object();
+    assert_eq!(audit["source_rows"], 1725);
+    let text = folder.run("migrate --strategy latest");
+    assert!(text.text().contains("The file as it was: "), "{text:?}");
+    assert!(folder.run("rollback --to 0").text().contains("undone V1__"));
+}
+
+#[test]
+fn versions_that_cannot_be_reached_are_named() {
+    let folder = old("v241-primary-key");
+    for (line, expected) in [
+        ("migrate --to 999", "knows only up to"),
+        ("migrate --to -1", "unexpected argument"),
+        ("migrate --strategy least", "expected max, sum or latest"),
+        ("rollback --to 1", "`roas migrate` leads up"),
+    ] {
+        let answer = folder.run(line);
+        assert!(answer.stderr.contains(expected), "{line}: {answer:?}");
+        assert_ne!(answer.code, Some(0));
+    }
+    assert_eq!(folder.json("migrate --to 1")["to"], 1);
+    assert!(folder.run("stats").failure().contains("set aside"));
+    folder.run("migrate").text();
+    assert!(
+        folder
+            .run("migrate --to 1")
+            .failure()
+            .contains("roas rollback --to 1")
+    );
+}
+
+#[test]
+fn backups_come_back_and_nothing_is_overwritten_unasked() {
+    let folder = old("v241-primary-key");
+    folder.run("migrate").text();
+    assert_eq!(folder.json("backup copy.db")["integrity"], "ok");
+    assert!(
+        folder
+            .run("backup copy.db")
+            .failure()
+            .contains("is there already")
+    );
+    assert!(
+        folder
+            .run("backup --force copy.db")
+            .text()
+            .contains("checked and synced")
+    );
+    folder
+        .run("adjust --guild 1 --user 2 --delta 1 --at 0")
+        .text();
+    assert!(
+        folder
+            .run("restore copy.db")
+            .failure()
+            .contains("is there already")
+    );
+    assert_eq!(folder.json("stats")["members"], 901);
+    folder.run("restore --force copy.db").text();
+    assert_eq!(folder.json("stats")["members"], 900);
+    folder.run("--db elsewhere.db restore copy.db").text();
+    assert_eq!(folder.json("--db elsewhere.db stats")["members"], 900);
+    assert!(
+        folder
+            .run("restore nowhere.db")
+            .failure()
+            .contains("nowhere.db")
+    );
+}
+
+#[test]
+fn a_damaged_file_is_found_by_a_check() {
+    let folder = old("v241-primary-key");
+    folder.run("migrate").text();
+    let mut content = bytes(&folder.path("roas.db"));
+    let page = content.len() - 4096;
+    content[page..].fill(0x5a);
+    folder.write("roas.db", content);
+    let answer: Answer = folder.run("check --json");
+    assert_eq!(answer.code, Some(4), "{answer:?}");
+    assert_eq!(answer.object()["ok"], false);
+    assert_eq!(folder.run("check").code, Some(4));
+}
+
+#[test]
+fn a_whole_file_needs_no_repair() {
+    let folder = Folder::new();
+    folder.run("migrate").text();
+    assert!(folder.run("repair").text().contains("nothing to repair"));
+    assert_eq!(folder.json("repair")["done"], serde_json::json!([]));
+    assert!(folder.run("check").text().contains("all is well"));
+    assert_eq!(
+        folder.json("rollback --to 0")["contents"],
+        "an empty database"
+    );
+}

@@ -1,0 +1,65 @@
+//! Which other processes have a database open.
+//!
+//! SQLite's locks tell who is writing, not who will: a program that sits idle on a file in rollback
+//! mode holds no lock at all, and would go on with a schema that is gone. Linux tells by the open
+//! descriptors of the processes that the caller may look into: its own user's, or all for root.
+
+use std::fmt;
+use std::path::Path;
+
+/// A process that has the database open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Neighbour {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name, as the system shows it.
+    pub name: String,
+}
+
+impl fmt::Display for Neighbour {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.pid, self.name)
+    }
+}
+
+/// The other processes that have `database` open, except those that wait for `lock_file`: they know
+/// what is going on, and start anew when it is over.
+#[cfg(target_os = "linux")]
+pub(crate) fn neighbours(database: &Path, lock_file: &Path) -> Vec<Neighbour> {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    // Nothing is opened here, only looked at: see the invariants in `connection`.
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let (Some(database), lock_file) = (identity(database), identity(lock_file)) else {
+        return Vec::new();
+    };
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let own = std::process::id();
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
+                return false;
+            };
+            let open: Vec<_> = descriptors
+                .filter_map(|entry| identity(&entry.ok()?.path()))
+                .collect();
+            open.contains(&database) && !lock_file.is_some_and(|lock| open.contains(&lock))
+        })
+        .map(|pid| Neighbour {
+            pid,
+            name: fs::read_to_string(format!("/proc/{pid}/comm"))
+                .map_or_else(|_| "?".to_owned(), |name| name.trim().to_owned()),
+        })
+        .collect()
+}
+
+/// Elsewhere nobody tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn neighbours(_: &Path, _: &Path) -> Vec<Neighbour> {
+    Vec::new()
+}
