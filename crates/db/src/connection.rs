@@ -22,6 +22,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::busy;
 use crate::config::{Config, Durability};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
+use crate::holder::LockHolder;
 use crate::retry::{Retry, RetryError, RetryPolicy};
 
 /// SQLite's first release that does not corrupt a database when a WAL is reset beside a checkpoint.
@@ -214,6 +215,7 @@ impl ConnectionFactory {
                 path: self.path.clone(),
                 waited: exhausted.waited,
                 attempts: exhausted.attempts,
+                holder: LockHolder::of(&self.path),
                 source: SqliteError::from(error),
             },
             RetryError::Failed(AttemptError::Sqlite(error)) => self.sqlite_error(doing, error),

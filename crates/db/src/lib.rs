@@ -7,6 +7,7 @@ mod config;
 mod connection;
 mod database;
 mod error;
+mod holder;
 mod legacy;
 mod maintenance;
 mod migration;
@@ -19,6 +20,7 @@ mod writer;
 pub use config::{Access, Config, Durability, OnOldSchema};
 pub use database::{Database, DatabaseInfo, DatabaseSize};
 pub use error::{OpenError, SqliteError};
+pub use holder::LockHolder;
 pub use legacy::{Contents, LegacyKind};
 pub use maintenance::MaintenanceReport;
 pub use migration::{
