@@ -106,6 +106,14 @@ impl ConnectionFactory {
         })
     }
 
+    /// This factory without the claim, for connections that may outlive the writer.
+    pub(crate) fn unclaimed(self) -> Self {
+        Self {
+            _claim: None,
+            ..self
+        }
+    }
+
     /// The file's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -443,6 +443,22 @@ fn closing_answers_everyone_and_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_was_closed_is_opened_again_whoever_still_has_a_handle() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    on_runtime(async {
+        let database = open(&config).await;
+        let kept = database.repository();
+        database.close().await.unwrap();
+        let again = open(&config).await;
+        again.repository().counts().await.unwrap();
+        let error = kept.counts().await.unwrap_err();
+        assert_eq!(error.kind(), RepositoryErrorKind::Closed);
+        again.close().await.unwrap();
+    });
+}
+
+#[test]
 fn dropping_the_database_ends_the_intake_and_frees_the_file() {
     let folder = tempdir().unwrap();
     let config = quick(folder.path());
