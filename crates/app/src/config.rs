@@ -232,7 +232,12 @@ impl Layer {
         Ok(layer)
     }
 
-    fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
+    /// Reads the text of a TOML file; `path` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_file`], of which this is the part without the file.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             let line = text.get(..start).unwrap_or(text).matches('\n').count();

@@ -96,6 +96,10 @@ mod program {
         if peer::is_worker() {
             return peer::worker(&BuiltIn);
         }
+        #[cfg(feature = "torture")]
+        if let Some(code) = torture::play() {
+            return code;
+        }
         let done = match Cli::parse().command {
             Command::Run(args) => run::run(args),
             Command::Compare(args) => compare::compare(args),

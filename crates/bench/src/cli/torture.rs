@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output;
 use super::program::{CliError, verified};
-use crate::torture::{Fault, TortureReport, faults, run, text};
+use crate::torture::{Fault, PART, TortureReport, faults, play as play_part, run, text};
 
 /// What to break, and how often.
 ///
@@ -35,6 +35,22 @@ pub(super) struct TortureArgs {
     /// Folder for the databases [default: that of temporary files]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
+}
+
+/// Where the program was started to take a part in a fault: plays it.
+pub(super) fn play() -> Option<ExitCode> {
+    match std::env::args().nth(1)?.as_str() {
+        PART => Some(match play_part() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::note(format_args!("error: {}", crate::driver::chain(&*error)));
+                ExitCode::FAILURE
+            }
+        }),
+        // The operator's program itself.
+        "roas" => Some(roas_app::cli::run_with(std::env::args_os().skip(1))),
+        _ => None,
+    }
 }
 
 /// Runs the faults, and tells what came of it.

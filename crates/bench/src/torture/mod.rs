@@ -9,11 +9,23 @@
 //! Implement [`Fault`], and add it to [`faults`]. It shows up in `--only`, in the table, and in the
 //! JSON by itself.
 
+mod histories;
+pub mod inputs;
+mod kill;
+mod ledger;
+mod linearizable;
+mod neighbours;
+mod part;
 mod report;
 mod rounds;
 
 use std::path::Path;
 
+pub use histories::{Histories, history};
+pub use kill::{Kill, START_WITHIN};
+pub use linearizable::{Call, Operation, Said, check};
+pub use neighbours::{Neighbours, RESOLVE_WITHIN};
+pub use part::{Acknowledge, PART, play};
 pub use report::{Failure, FaultReport, TortureReport, text};
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
@@ -51,5 +63,18 @@ pub struct Round<'a> {
 /// All faults there are, in the order in which they are run.
 #[must_use]
 pub fn faults() -> Vec<Box<dyn Fault>> {
-    Vec::new()
+    // Some start this program again, in another part.
+    let executable = std::env::current_exe().unwrap_or_else(|_| "roas-bench".into());
+    vec![
+        Box::new(Kill {
+            executable: executable.clone(),
+            acknowledge: Acknowledge::AfterCommit,
+            start_within: Some(START_WITHIN),
+        }),
+        Box::new(Neighbours {
+            executable: executable.clone(),
+            resolve_within: Some(RESOLVE_WITHIN),
+        }),
+        Box::new(Histories { executable }),
+    ]
 }

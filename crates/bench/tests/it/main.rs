@@ -6,3 +6,4 @@ mod report;
 mod run;
 #[cfg(test)]
 mod support;
+mod torture;
