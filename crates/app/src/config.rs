@@ -176,7 +176,7 @@ pub type RememberDays = Whole<1, 3_650>;
 
 /// A value that a setting does not take.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{input}` is not allowed: expected {expected}")]
+#[error("`{}` is not allowed: expected {expected}", input.escape_debug())]
 pub struct InvalidSetting {
     input: String,
     expected: String,
