@@ -33,7 +33,7 @@ pub const TARGETS: [Target; 6] = [
 ];
 
 /// The greatest length of an error's text: what an error repeats of its input is cut short.
-const LONGEST_ERROR: usize = 400;
+const LONGEST_ERROR: usize = 1_000;
 
 fn is_one_line(error: &dyn Display) {
     let text = error.to_string();

@@ -238,3 +238,22 @@ impl ActivityRepository for Broken {
         self.sound.counts().await
     }
 }
+
+/// What the fuzzer was given to begin with, and what it has found.
+#[test]
+fn the_kept_corpus_is_read_without_a_panic() {
+    let corpora = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    for (name, target) in roas_bench::torture::inputs::TARGETS {
+        let mut inputs = 0;
+        for entry in std::fs::read_dir(corpora.join(name)).unwrap() {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "nobody has it open as a database"
+            )]
+            let input = std::fs::read(entry.unwrap().path()).unwrap();
+            target(&input);
+            inputs += 1;
+        }
+        assert!(inputs > 0, "{name}");
+    }
+}
