@@ -24,7 +24,7 @@ const DEADLINE: Duration = Duration::from_millis(300);
 /// Calls that are under way at once.
 const CALLERS: u64 = 16;
 
-/// A neighbour does one of [`SCENARIOS`]; consecutive seeds go through all of them.
+/// A neighbour of one kind in each round; consecutive seeds go through all of them.
 #[derive(Debug)]
 pub struct Neighbours {
     /// The program that is started: `roas-bench` itself.
