@@ -176,7 +176,7 @@ pub type RememberDays = Whole<1, 3_650>;
 
 /// A value that a setting does not take.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{input}` is not allowed: expected {expected}")]
+#[error("`{}` is not allowed: expected {expected}", input.escape_debug())]
 pub struct InvalidSetting {
     input: String,
     expected: String,
@@ -232,7 +232,12 @@ impl Layer {
         Ok(layer)
     }
 
-    fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
+    /// Reads the text of a TOML file; `path` is what errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::from_file`], of which this is the part without the file.
+    pub fn from_toml(text: &str, path: &Path) -> Result<Self, ConfigError> {
         toml::from_str(text).map_err(|error| {
             let start = error.span().map_or(0, |span| span.start).min(text.len());
             let line = text.get(..start).unwrap_or(text).matches('\n').count();

@@ -23,6 +23,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::busy;
 use crate::config::{Config, Durability};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
+use crate::holder::LockHolder;
 use crate::retry::{Retry, RetryError, RetryPolicy};
 
 /// SQLite's first release that does not corrupt a database when a WAL is reset beside a checkpoint.
@@ -108,6 +109,14 @@ impl ConnectionFactory {
             _claim: Some(Arc::new(claim)),
             ..self
         })
+    }
+
+    /// This factory without the claim, for connections that may outlive the writer.
+    pub(crate) fn unclaimed(self) -> Self {
+        Self {
+            _claim: None,
+            ..self
+        }
     }
 
     /// The file's absolute path.
@@ -246,16 +255,16 @@ impl ConnectionFactory {
     ///
     /// A read-only connection to a database in WAL mode creates the WAL and the shared memory where
     /// they are missing, and cannot remove them. Where a WAL is there already, somebody has the file
-    /// open or died with it; then a read-only connection creates nothing, and moves nothing out of it
-    /// when it closes. A journal is different: where its writer died, the file cannot be read before
-    /// it is undone, which takes the right to write.
+    /// open or died with it; then a read-only connection creates nothing, and moves nothing out of
+    /// it when it closes. Where a rollback journal is there, whoever died with it left half a
+    /// transaction in the file, which only a connection that may write can roll back.
     pub(crate) fn traceless_mode(&self) -> ReaderMode {
-        let in_use = fs::metadata(wal_path(&self.path)).is_ok();
+        let beside = |suffix| fs::metadata(with_suffix(&self.path, suffix)).is_ok();
         let writable = fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
-        if in_use || !writable {
-            ReaderMode::Beside
-        } else {
+        if writable && (beside("-journal") || !beside("-wal")) {
             ReaderMode::Alone
+        } else {
+            ReaderMode::Beside
         }
     }
 
@@ -277,6 +286,7 @@ impl ConnectionFactory {
                 path: self.path.clone(),
                 waited: exhausted.waited,
                 attempts: exhausted.attempts,
+                holder: LockHolder::of(&self.path),
                 source: SqliteError::from(error),
             },
             RetryError::Failed(AttemptError::Sqlite(error)) => self.sqlite_error(doing, error),

@@ -128,7 +128,9 @@ impl Database {
         let identity = FileIdentity::of(factory.path()).map_err(io("look at"))?;
         let (caretaker, _) = factory.open_writer()?;
         let first = factory.open_reader(ReaderMode::Beside)?;
-        let readers = ReaderPool::new(factory.clone(), ReaderMode::Beside, config.readers, first);
+        // A handle that somebody keeps beyond the end must not keep the file claimed.
+        let reading = factory.clone().unclaimed();
+        let readers = ReaderPool::new(reading, ReaderMode::Beside, config.readers, first);
 
         let (wal_watch, jobs, maintenance) = maintenance::channel();
         let (writer, worker) = writer::pair(

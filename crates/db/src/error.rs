@@ -10,6 +10,7 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::ffi;
 use thiserror::Error;
 
+use crate::holder::{LockHolder, held_by};
 use crate::legacy::LegacyKind;
 use crate::neighbours::Neighbour;
 use crate::retry::Exhausted;
@@ -214,7 +215,7 @@ pub enum OpenError {
         waited: Duration,
     },
     /// The database stayed locked for longer than the policy allows.
-    #[error("`{}` is held by another process (waited {waited:.1?}, {attempts} attempts); try again when it is free", path.display())]
+    #[error("`{}` is held by another process (waited {waited:.1?}, {attempts} attempts{}); try again when it is free", path.display(), held_by(holder.as_ref()))]
     Busy {
         /// The path.
         path: PathBuf,
@@ -222,6 +223,8 @@ pub enum OpenError {
         waited: Duration,
         /// How often it was tried.
         attempts: u32,
+        /// Who held it at the end, where the system tells.
+        holder: Option<LockHolder>,
         /// The last attempt's error.
         #[source]
         source: SqliteError,
@@ -370,14 +373,19 @@ pub(crate) fn repository_error(doing: &str, error: rusqlite::Error) -> Repositor
     )
 }
 
-/// The port's error for a lock that was not had within the policy.
-pub(crate) fn busy_error(exhausted: Exhausted, error: SqliteError) -> RepositoryError {
+/// The port's error for a lock that was not had within the policy; `holder` has it now.
+pub(crate) fn busy_error(
+    exhausted: Exhausted,
+    holder: Option<&LockHolder>,
+    error: SqliteError,
+) -> RepositoryError {
     let Exhausted { waited, attempts } = exhausted;
     RepositoryError::with_source(
         RepositoryErrorKind::Busy { waited, attempts },
         format!(
             "the database was held by another connection (waited {waited:.1?}, {attempts} \
-             attempts); nothing was applied, try again later"
+             attempts{}); nothing was applied, try again later",
+            held_by(holder)
         ),
         error,
     )

@@ -10,6 +10,7 @@ mod connection;
 mod database;
 mod error;
 mod files;
+mod holder;
 mod legacy;
 mod maintenance;
 mod migration;
@@ -31,6 +32,7 @@ pub use backup::{BackupReport, backup, restore};
 pub use config::{Access, Config, Durability, OnOldSchema};
 pub use database::{Database, DatabaseInfo, DatabaseSize};
 pub use error::{OpenError, SqliteError};
+pub use holder::LockHolder;
 pub use legacy::{Contents, LegacyKind};
 pub use maintenance::MaintenanceReport;
 pub use migration::{

@@ -15,6 +15,7 @@ use crate::busy;
 use crate::checkpoint::{WalState, WalWatch};
 use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
+use crate::holder::LockHolder;
 use crate::rank;
 use crate::retry::{Retry, RetryError};
 use crate::sql;
@@ -236,7 +237,10 @@ fn retrying<T>(
             attempt()
         })
         .map_err(|error| match error {
-            RetryError::Exhausted(exhausted, error) => busy_error(exhausted, error.into()),
+            RetryError::Exhausted(exhausted, error) => {
+                let holder = LockHolder::of(config.factory.path());
+                busy_error(exhausted, holder.as_ref(), error.into())
+            }
             RetryError::Failed(error) => repository_error(doing, error),
         })
 }

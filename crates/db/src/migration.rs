@@ -649,13 +649,15 @@ pub(crate) fn history(
                 Some(ours) if ours.name() == name && ours.checksum() == *checksum => {}
                 Some(ours) => {
                     return Err(foreign(format!(
-                        "version {version} is `{name}` there, and another migration here (`{}`)",
+                        "version {version} is `{}` there, and another migration here (`{}`)",
+                        shown(name),
                         ours.name()
                     )));
                 }
                 None => {
                     return Err(foreign(format!(
-                        "version {version} (`{name}`) is not known here"
+                        "version {version} (`{}`) is not known here",
+                        shown(name)
                     )));
                 }
             }
@@ -679,6 +681,13 @@ pub(crate) fn history(
         .into_iter()
         .map(|(migration, _)| migration)
         .collect())
+}
+
+/// A name that somebody else wrote: may be long, and may hold anything.
+fn shown(name: &str) -> String {
+    const SHOWN: usize = 60;
+    let shown: String = name.chars().take(SHOWN).collect();
+    shown.escape_debug().to_string()
 }
 
 /// The embedded migrations, in order.

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 use crate::busy;
 use crate::connection::{ConnectionFactory, ReaderMode};
 use crate::error::{OpenError, busy_error, closed, is_contended, repository_error};
+use crate::holder::LockHolder;
 use crate::retry::{Retry, RetryError};
 
 #[derive(Debug)]
@@ -108,7 +109,8 @@ impl ReaderPool {
             }
             Err(RetryError::Exhausted(exhausted, error)) => {
                 self.put_back(connection);
-                Err(busy_error(exhausted, error.into()))
+                let holder = LockHolder::of(self.factory.path());
+                Err(busy_error(exhausted, holder.as_ref(), error.into()))
             }
             // Not put back: the next reader opens a fresh one.
             Err(RetryError::Failed(error)) => Err(repository_error(doing, error)),

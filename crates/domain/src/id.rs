@@ -172,7 +172,7 @@ impl<K: Kind> fmt::Debug for Snowflake<K> {
 
 /// The input is no snowflake: not a number, 0, or above 2^63 − 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{input}` is not a valid {kind}: expected a whole number from 1 to 9223372036854775807")]
+#[error("`{}` is not a valid {kind}: expected a whole number from 1 to 9223372036854775807", input.escape_debug())]
 pub struct InvalidId {
     kind: &'static str,
     input: String,
@@ -197,6 +197,12 @@ impl InvalidId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_shows_control_characters_and_does_not_print_them() {
+        let error = "7434\u{18}3\n".parse::<EventId>().unwrap_err().to_string();
+        assert!(error.starts_with(r"`7434\u{18}3\n` is not"), "{error}");
+    }
 
     #[test]
     fn bounds_are_one_and_the_greatest_signed_number() {

@@ -135,7 +135,7 @@ pub enum InvalidTime {
         input: i64,
     },
     /// Neither a number nor an RFC 3339 time.
-    #[error("`{input}` is not a time: expected Unix seconds or RFC 3339 (2025-08-22T00:00:01Z)")]
+    #[error("`{}` is not a time: expected Unix seconds or RFC 3339 (2025-08-22T00:00:01Z)", input.escape_debug())]
     Unreadable {
         /// What was given, cut short where it was long.
         input: String,
@@ -253,7 +253,7 @@ fn date(year: u16, month: u16, day: u16) -> Option<Date> {
 
 /// The input names no calendar day or month.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{input}` is not {expected}")]
+#[error("`{}` is not {expected}", input.escape_debug())]
 pub struct InvalidPeriod {
     expected: &'static str,
     input: String,
@@ -332,7 +332,7 @@ impl FromStr for GuildTimeZone {
 
 /// The built-in zone database has no zone of that name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("`{input}` is not a known time zone: expected an IANA name such as `Asia/Taipei` or `UTC`")]
+#[error("`{}` is not a known time zone: expected an IANA name such as `Asia/Taipei` or `UTC`", input.escape_debug())]
 pub struct UnknownTimeZone {
     input: String,
 }

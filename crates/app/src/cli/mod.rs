@@ -16,6 +16,7 @@ mod progress;
 mod query;
 mod versions;
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -33,7 +34,13 @@ use crate::meter::{Meter, database_config};
 /// Runs the program on the process's own arguments and environment, and answers its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    run_with(std::env::args_os())
+}
+
+/// Runs the program on other arguments, of which the first is its own name.
+#[must_use]
+pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(usage) => {
             // Where neither stdout nor stderr takes it, there is nobody left to tell.

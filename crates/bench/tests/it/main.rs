@@ -6,3 +6,5 @@ mod report;
 mod run;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod torture;

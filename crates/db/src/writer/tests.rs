@@ -215,3 +215,65 @@ async fn a_caller_that_has_gone_away_is_no_ones_loss() {
     };
     assert_eq!(record.messages, 2);
 }
+
+/// Callers that ask, that do not wait, that go away half way, and a close in the midst of them: each
+/// call that stays is answered, and what was answered is what was applied.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_the_schedule_every_caller_is_answered_once() {
+    const CALLS: u64 = 60;
+    for seed in 0..40 {
+        let Idle {
+            folder,
+            writer,
+            worker,
+            connection,
+        } = idle(1 + usize::from(fastrand::Rng::with_seed(seed).u8(0..8)));
+        let worker = tokio::task::spawn_blocking(move || worker.run(connection));
+        let mut calls = Vec::new();
+        for number in 0..CALLS {
+            let handle = writer.clone();
+            let mut rng = fastrand::Rng::with_seed(seed * CALLS + number);
+            calls.push(tokio::spawn(async move {
+                let event = message_with_id(number + 1, member(1, number % 3 + 1), MIDNIGHT);
+                for _ in 0..rng.u8(0..6) {
+                    tokio::task::yield_now().await;
+                }
+                let work = |reply| Work::Record { event, reply };
+                match rng.u8(0..4) {
+                    0 => Some(handle.try_submit(work).await),
+                    // Polled a few times, and dropped.
+                    1 => tokio::select! {
+                        biased;
+                        answer = handle.submit(work) => Some(answer),
+                        () = yields(rng.u8(0..4)) => None,
+                    },
+                    _ => Some(handle.submit(work).await),
+                }
+            }));
+            if number == CALLS / 2 + seed % 20 {
+                writer.close();
+            }
+        }
+        let (mut acknowledged, mut gone) = (0, 0);
+        for call in calls {
+            match call.await.unwrap() {
+                Some(Ok(_)) => acknowledged += 1,
+                Some(Err(error)) => assert_eq!(error.effect(), Effect::NotApplied, "{error}"),
+                None => gone += 1,
+            }
+        }
+        worker.await.unwrap();
+        let applied = writer.stats().events;
+        assert!(
+            (acknowledged..=acknowledged + gone).contains(&applied),
+            "seed {seed}: {acknowledged} acknowledged, {gone} gone, {applied} applied"
+        );
+        drop(folder);
+    }
+}
+
+async fn yields(count: u8) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}

@@ -17,6 +17,7 @@ use crate::busy;
 use crate::checkpoint::WalWatch;
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
+use crate::holder::LockHolder;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::writer::Shared;
@@ -299,13 +300,14 @@ impl Worker {
                 "the write lock was not to be had"
             );
             let error = SqliteError::from(error);
+            let holder = LockHolder::of(self.config.factory.path());
             for command in expired {
                 let waited = now.saturating_duration_since(command.submitted_at);
                 let exhausted = Exhausted {
                     waited,
                     ..exhausted
                 };
-                command.fail(busy_error(exhausted, error.clone()));
+                command.fail(busy_error(exhausted, holder.as_ref(), error.clone()));
             }
             commands = rest;
         }

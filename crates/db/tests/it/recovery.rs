@@ -443,6 +443,22 @@ fn closing_answers_everyone_and_loses_nothing() {
 }
 
 #[test]
+fn a_file_that_was_closed_is_opened_again_whoever_still_has_a_handle() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    on_runtime(async {
+        let database = open(&config).await;
+        let kept = database.repository();
+        database.close().await.unwrap();
+        let again = open(&config).await;
+        again.repository().counts().await.unwrap();
+        let error = kept.counts().await.unwrap_err();
+        assert_eq!(error.kind(), RepositoryErrorKind::Closed);
+        again.close().await.unwrap();
+    });
+}
+
+#[test]
 fn dropping_the_database_ends_the_intake_and_frees_the_file() {
     let folder = tempdir().unwrap();
     let config = quick(folder.path());
@@ -517,4 +533,42 @@ fn nothing_we_do_drops_the_locks_that_sqlite_holds() {
         assert_eq!(locks(), held);
         database.close().await.unwrap();
     });
+}
+
+/// The wait was in vain: whom to look for is what its error is for.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_error_of_a_wait_in_vain_names_the_process_that_holds_the_lock() {
+    let folder = tempdir().unwrap();
+    let deadline = Duration::from_millis(100);
+    let config = quick(folder.path()).retry(RetryPolicy::aggressive().with_deadline(deadline));
+    on_runtime(async {
+        let database = open(&config).await;
+        let path = folder.path().to_str().unwrap();
+        let mut holder = start_process(
+            "recovery::holds_the_write_lock",
+            &[("ROAS_TEST_FOLDER", path)],
+        );
+        let mut lines = BufReader::new(holder.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with("held")));
+        let event = message_with_id(1, member(1, 2), MIDNIGHT);
+        let error = database.repository().record(event).await.unwrap_err();
+        let named = format!("the lock is held by process {} (`", holder.id());
+        assert!(error.to_string().contains(&named), "{error}");
+        // It lets go when it is told so.
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        database.repository().record(event).await.unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+#[ignore = "the process of the_error_of_a_wait_in_vain_names_the_process_that_holds_the_lock"]
+fn holds_the_write_lock() {
+    let folder = std::env::var("ROAS_TEST_FOLDER").unwrap();
+    let holder = neighbour(&Path::new(&folder).join("roas.db"));
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    println!("held");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
 }

@@ -1,0 +1,224 @@
+//! Histories of concurrent calls, by tasks and by processes, held against the sequential model.
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use nix::time::{ClockId, clock_gettime};
+use roas_db::{Config, Database, Durability};
+use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, message_with_id};
+use roas_domain::{ActivityRepository, Effect, RepositoryError};
+use serde::{Deserialize, Serialize};
+
+use super::linearizable::{Call, Operation, Said, check};
+use super::part::{Actor, Part};
+use super::{Broken, Fault, Findings, Round};
+use crate::engine::BoxError;
+
+/// Processes that take part, tasks in each, calls of each task: some 50 calls of a member.
+const PROCESSES: u64 = 2;
+const TASKS: u64 = 4;
+const CALLS: u64 = 20;
+
+/// Members of a history.
+const MEMBERS: u64 = 3;
+
+/// Histories of one round. Each has members of its own, so that they can share a file.
+const HISTORIES: u64 = 10;
+
+/// Two processes that record, adjust and find the same members at the same time.
+#[derive(Debug)]
+pub struct Histories {
+    /// The program that is started: `roas-bench` itself.
+    pub executable: PathBuf,
+}
+
+/// One process's share of one history.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Share {
+    seed: u64,
+    /// The history's number, from which its members and ids follow.
+    number: u64,
+    process: u64,
+}
+
+impl Fault for Histories {
+    fn name(&self) -> &'static str {
+        "histories"
+    }
+
+    fn about(&self) -> &'static str {
+        "record, adjust and find of two processes with four tasks each: explained by the sequential model"
+    }
+
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
+        let mut rng = Rng::with_seed(round.seed);
+        let mut findings = Findings::default();
+        let part = Part::Historian {
+            database: round.folder.join("roas.db"),
+        };
+        let mut processes = (0..PROCESSES)
+            .map(|_| Actor::start(&self.executable, &part))
+            .collect::<Result<Vec<_>, _>>()?;
+        for number in 0..HISTORIES {
+            let seed = rng.u64(..);
+            for (process, actor) in (0..).zip(&mut processes) {
+                let share = Share {
+                    seed,
+                    number,
+                    process,
+                };
+                actor.tell(&serde_json::to_string(&share).map_err(Broken::new)?)?;
+            }
+            let mut operations: Vec<Operation> = Vec::new();
+            for actor in &mut processes {
+                let part: Vec<Operation> =
+                    serde_json::from_str(&actor.hear()?).map_err(Broken::new)?;
+                operations.extend(part);
+            }
+            findings.states += 1;
+            findings.count("operations", operations.len() as u64);
+            check(&operations).map_err(Broken)?;
+        }
+        processes.into_iter().try_for_each(Actor::leave)?;
+        Ok(findings)
+    }
+}
+
+/// The side of a process that takes part.
+pub(super) async fn take_part(database: PathBuf) -> Result<(), BoxError> {
+    let database = Database::open(Config::new(database).durability(Durability::Normal)).await?;
+    let repository: Arc<dyn ActivityRepository> = Arc::new(database.repository());
+    writeln!(io::stdout(), "ready")?;
+    for line in io::stdin().lock().lines() {
+        let share: Share = serde_json::from_str(&line?)?;
+        let operations = take_share(&repository, share).await?;
+        writeln!(io::stdout(), "{}", serde_json::to_string(&operations)?)?;
+    }
+    database.close().await?;
+    Ok(())
+}
+
+/// A history of some tasks on a repository of which nothing is known yet.
+///
+/// # Errors
+///
+/// Where a call fails in a way that says nothing of linearizability.
+pub async fn history(
+    repository: &Arc<dyn ActivityRepository>,
+    seed: u64,
+) -> Result<Vec<Operation>, RepositoryError> {
+    let share = Share {
+        seed,
+        number: 0,
+        process: 0,
+    };
+    take_share(repository, share).await
+}
+
+async fn take_share(
+    repository: &Arc<dyn ActivityRepository>,
+    share: Share,
+) -> Result<Vec<Operation>, RepositoryError> {
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let repository = Arc::clone(repository);
+            let lane = share.process * TASKS + task;
+            let mut rng = Rng::with_seed(share.seed ^ (lane << 32));
+            tokio::spawn(async move {
+                let mut operations = Vec::new();
+                for number in 0..CALLS {
+                    let call = draw(&mut rng, share.number, lane * CALLS + number);
+                    if let Some(operation) = perform(&*repository, call).await? {
+                        operations.push(operation);
+                    }
+                }
+                Ok(operations)
+            })
+        })
+        .collect();
+    let mut operations = Vec::new();
+    for task in tasks {
+        operations.extend(task.await.unwrap_or_else(|error| {
+            let kind = roas_domain::RepositoryErrorKind::Internal;
+            Err(RepositoryError::with_source(kind, "a task failed", error))
+        })?);
+    }
+    Ok(operations)
+}
+
+/// A call: ids repeat now and then, times come in any order.
+fn draw(rng: &mut Rng, history: u64, number: u64) -> Call {
+    let ids = PROCESSES * TASKS * CALLS;
+    let user = history * MEMBERS + rng.u64(0..MEMBERS) + 1;
+    let at = MIDNIGHT + rng.i64(0..10) * 50;
+    match rng.u8(0..10) {
+        0..4 => {
+            let number = if rng.u8(0..4) == 0 {
+                rng.u64(0..ids)
+            } else {
+                number
+            };
+            // An id is one member's, whoever draws it.
+            let id = (history * ids + number) * MEMBERS + user % MEMBERS + 1;
+            Call::Record { user, id, at }
+        }
+        4..6 => Call::Adjust {
+            user,
+            delta: f64::from(rng.i8(-3..4)) * 0.5,
+            at,
+        },
+        _ => Call::Find { user },
+    }
+}
+
+/// Makes a call, and takes down what it says. `None` where it says that nothing was applied.
+async fn perform(
+    repository: &dyn ActivityRepository,
+    call: Call,
+) -> Result<Option<Operation>, RepositoryError> {
+    let member = call.member();
+    let called_ns = now_ns();
+    let answer = match call {
+        Call::Record { id, at, .. } => repository
+            .record(message_with_id(id, member, at))
+            .await
+            .map(Said::recorded),
+        Call::Adjust {
+            delta: by,
+            at: when,
+            ..
+        } => repository
+            .adjust_score(member, delta(by), at(when))
+            .await
+            .map(Said::shown),
+        Call::Find { .. } => repository
+            .find_member(member)
+            .await
+            .map(|found| found.map_or(Said::Nothing, Said::shown)),
+    };
+    let answered_ns = now_ns();
+    let said = match answer {
+        Ok(said) => said,
+        Err(error) if error.effect() == Effect::Unknown => Said::Unknown,
+        Err(error) if error.is_retryable() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Operation {
+        call,
+        called_ns,
+        said,
+        answered_ns,
+    }))
+}
+
+/// The machine's monotonic clock, which is one for all processes.
+fn now_ns() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or_else(
+        // There is no system that this runs on and that has no such clock.
+        |_| std::time::Duration::ZERO,
+        std::time::Duration::from,
+    );
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,281 @@
+//! Processes that take part in a fault: this program again, told on its command line what to be.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Lines, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use roas_db::{Config, Database, Durability};
+use roas_domain::{ActivityRepository, EventOutcome, RepositoryError};
+use rusqlite::{Connection, OpenFlags};
+use serde::{Deserialize, Serialize};
+
+use super::{Broken, histories, ledger};
+use crate::driver::chain;
+use crate::engine::BoxError;
+use crate::engine::sqlite::open;
+
+/// The subcommand by which a program is started for a part.
+pub const PART: &str = "part";
+
+/// Callers of a load that is to be killed.
+const TASKS: u64 = 16;
+
+/// What a process is.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Part {
+    /// Records events one after the other, and writes the id of each to a file when it is
+    /// acknowledged.
+    Load {
+        database: PathBuf,
+        acks: PathBuf,
+        ids: std::ops::Range<u64>,
+        durable: bool,
+        acknowledge: Acknowledge,
+    },
+    /// Any other program: runs the statements that it is given, a line each.
+    Neighbour { database: PathBuf },
+    /// Takes its part in histories, a line each.
+    Historian { database: PathBuf },
+}
+
+/// When a load says that an event is acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Acknowledge {
+    /// When the repository has answered.
+    AfterCommit,
+    /// Before it is even asked: what a check for lost events has to find.
+    BeforeCommit,
+}
+
+/// Plays the part that the command line names.
+///
+/// # Errors
+///
+/// Whatever keeps it from playing it to the end.
+pub fn play() -> Result<(), BoxError> {
+    let part = std::env::args().nth(2).ok_or("no part was named")?;
+    match serde_json::from_str(&part)? {
+        Part::Load {
+            database,
+            acks,
+            ids,
+            durable,
+            acknowledge,
+        } => {
+            let config = Config::new(database).durability(if durable {
+                Durability::Full
+            } else {
+                Durability::Normal
+            });
+            let acks = OpenOptions::new().create(true).append(true).open(acks)?;
+            crate::driver::runtime()?.block_on(load(config, Arc::new(acks), ids, acknowledge))
+        }
+        Part::Neighbour { database } => neighbour(&database),
+        Part::Historian { database } => {
+            crate::driver::runtime()?.block_on(histories::take_part(database))
+        }
+    }
+}
+
+async fn load(
+    config: Config,
+    acks: Arc<File>,
+    ids: std::ops::Range<u64>,
+    acknowledge: Acknowledge,
+) -> Result<(), BoxError> {
+    let database = Database::open(config).await?;
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| {
+            let (repository, acks, ids) = (database.repository(), Arc::clone(&acks), ids.clone());
+            tokio::spawn(async move {
+                let mut own = (ids.start + task..ids.end).step_by(usize::try_from(TASKS)?);
+                // One of the tasks sends batches, so that a kill meets those, too.
+                let size = if task == 0 { 20 } else { 1 };
+                loop {
+                    let batch: Vec<u64> = own.by_ref().take(size).collect();
+                    if batch.is_empty() {
+                        return Ok::<_, BoxError>(());
+                    }
+                    if acknowledge == Acknowledge::BeforeCommit {
+                        write_ids(&acks, &batch)?;
+                    }
+                    let events: Vec<_> = batch.iter().map(|id| ledger::event(*id)).collect();
+                    match events[..] {
+                        [event] => repository.record(event).await.map(drop)?,
+                        _ => repository.record_many(events).await.map(drop)?,
+                    }
+                    if acknowledge == Acknowledge::AfterCommit {
+                        write_ids(&acks, &batch)?;
+                    }
+                }
+            })
+        })
+        .collect();
+    // Checkpoints are what a kill is to meet, too.
+    while tasks.iter().any(|task| !task.is_finished()) {
+        database.maintain().await?;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for task in tasks {
+        task.await??;
+    }
+    database.close().await?;
+    Ok(())
+}
+
+/// In one call, which reaches the kernel whole: a kill after it loses none of it.
+fn write_ids(mut acks: &File, ids: &[u64]) -> io::Result<()> {
+    let mut lines = Vec::new();
+    for id in ids {
+        writeln!(lines, "{id}")?;
+    }
+    acks.write_all(&lines)
+}
+
+/// Runs statements, and answers after each line: `ok` with the last number that they came to, or the
+/// error.
+fn neighbour(database: &Path) -> Result<(), BoxError> {
+    let connection = open(database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.busy_timeout(std::time::Duration::from_secs(5))?;
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "ready")?;
+    for line in io::stdin().lock().lines() {
+        let answer = match run(&connection, &line?) {
+            Ok(value) => format!("ok {value}"),
+            Err(error) => format!("failed: {error}"),
+        };
+        writeln!(stdout, "{answer}")?;
+    }
+    Ok(())
+}
+
+/// Every statement to its last row, as a shell would.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
+    use rusqlite::fallible_iterator::FallibleIterator;
+
+    let mut value = 0;
+    let mut batch = rusqlite::Batch::new(connection, sql);
+    while let Some(mut statement) = batch.next()? {
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            // Some pragmas answer text.
+            value = row.get(0).unwrap_or(value);
+        }
+    }
+    Ok(value)
+}
+
+/// A process that plays a part. It does not outlive this.
+#[derive(Debug)]
+pub(super) struct Actor {
+    child: Child,
+    orders: Option<ChildStdin>,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl Actor {
+    /// Starts `executable`, which is this program, with the part. One that answers says that it is
+    /// ready first.
+    pub(super) fn start(executable: &Path, part: &Part) -> Result<Self, Broken> {
+        let start = || -> Result<Self, BoxError> {
+            let mut child = command(executable, part)?
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()?;
+            let orders = child.stdin.take();
+            let answers = child.stdout.take().ok_or("nobody listens to it")?;
+            Ok(Self {
+                child,
+                orders,
+                answers: BufReader::new(answers).lines(),
+            })
+        };
+        let mut actor =
+            start().map_err(|error| Broken::new(format_args!("no process: {}", chain(&*error))))?;
+        match actor.hear()?.as_str() {
+            "ready" => Ok(actor),
+            other => Err(Broken::new(format_args!("a process began with `{other}`"))),
+        }
+    }
+
+    /// Its process id.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives it a line, and waits for its answer.
+    pub(super) fn ask(&mut self, line: &str) -> Result<String, Broken> {
+        self.tell(line)?;
+        self.hear()
+    }
+
+    /// Gives it a line.
+    pub(super) fn tell(&mut self, line: &str) -> Result<(), Broken> {
+        let told = match &mut self.orders {
+            Some(orders) => writeln!(orders, "{line}"),
+            None => Ok(()),
+        };
+        told.map_err(|error| Broken::new(format_args!("a process does not listen: {error}")))
+    }
+
+    /// Waits for a line of it.
+    pub(super) fn hear(&mut self) -> Result<String, Broken> {
+        match self.answers.next() {
+            Some(Ok(line)) => Ok(line),
+            Some(Err(error)) => Err(Broken::new(format_args!("a process is not heard: {error}"))),
+            None => Err(Broken::new("a process ended unasked")),
+        }
+    }
+
+    /// Gives it statements that have to succeed, and answers the last number that they came to.
+    pub(super) fn run(&mut self, sql: &str) -> Result<u64, Broken> {
+        let answer = self.ask(sql)?;
+        answer
+            .strip_prefix("ok ")
+            .and_then(|value| value.parse().ok())
+            .ok_or_else(|| Broken::new(format_args!("a neighbour's `{sql}` {answer}")))
+    }
+
+    /// Sends it a signal.
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Broken> {
+        let id = i32::try_from(self.child.id()).map_err(Broken::new)?;
+        kill(Pid::from_raw(id), signal)
+            .map_err(|error| Broken::new(format_args!("cannot send {signal}: {error}")))
+    }
+
+    /// Lets it end by itself, and waits until it has.
+    pub(super) fn leave(mut self) -> Result<(), Broken> {
+        drop(self.orders.take());
+        self.child.wait().map(drop).map_err(Broken::new)
+    }
+}
+
+impl Drop for Actor {
+    fn drop(&mut self) {
+        // Fails where it has ended already, which is what is wanted. A stopped process dies, too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command that starts `executable` with a part.
+pub(super) fn command(executable: &Path, part: &Part) -> serde_json::Result<Command> {
+    let mut command = Command::new(executable);
+    command.arg(PART).arg(serde_json::to_string(part)?);
+    Ok(command)
+}
+
+/// What an answer is, in a word, for figures.
+pub(super) fn kind(answer: &Result<EventOutcome, RepositoryError>) -> &'static str {
+    use roas_domain::RepositoryErrorKind as Kind;
+    match answer.as_ref().map_err(RepositoryError::kind) {
+        Ok(_) => "acknowledged",
+        Err(Kind::Busy { .. }) => "busy",
+        Err(Kind::OutcomeUnknown) => "outcome unknown",
+        Err(_) => "other errors",
+    }
+}
