@@ -16,6 +16,8 @@ mod run;
 #[cfg(feature = "engines")]
 mod runner;
 #[cfg(feature = "engines")]
+mod soak;
+#[cfg(feature = "engines")]
 mod verify;
 
 pub use peer::peer_main;
@@ -30,8 +32,9 @@ mod program {
     use clap::{Parser, Subcommand};
     use thiserror::Error;
 
-    use super::{compare, gate, output, peer, report, run, verify};
+    use super::{compare, gate, output, peer, report, run, soak, verify};
     use crate::engine::{BoxError, BuiltIn};
+    use crate::neighbour::NEIGHBOUR;
 
     /// A threshold was not kept.
     pub(in crate::cli) const BREACH: u8 = 99;
@@ -53,6 +56,9 @@ mod program {
         Compare(compare::CompareArgs),
         /// Hold a run against thresholds; exits with 99 where one is not kept
         Gate(gate::GateArgs),
+        /// Run many processes beside foreign ones that lock, copy and read the same file; fails
+        /// where an error reaches a caller
+        Soak(soak::SoakArgs),
         /// Render saved results as an HTML page
         Report(report::ReportArgs),
         /// Look into a database that a run has left
@@ -88,10 +94,14 @@ mod program {
         if peer::is_worker() {
             return peer::worker(&BuiltIn);
         }
+        if peer::is_started_as(NEIGHBOUR) {
+            return neighbour();
+        }
         let done = match Cli::parse().command {
             Command::Run(args) => run::run(args),
             Command::Compare(args) => compare::compare(args),
             Command::Gate(args) => gate::gate(args),
+            Command::Soak(args) => soak::soak(&args),
             Command::Report(args) => report::report(&args),
             Command::Verify(args) => verify::verify(&args),
         };
@@ -103,6 +113,18 @@ mod program {
             }
             Err(CliError::Failed(error)) => {
                 output::note(format_args!("error: {}", crate::driver::chain(&*error)));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// What a process does that was started as a run's neighbour.
+    fn neighbour() -> ExitCode {
+        let orders = std::io::BufReader::new(std::io::stdin());
+        match crate::neighbour::serve(orders, std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::note(format_args!("error: {error}"));
                 ExitCode::FAILURE
             }
         }

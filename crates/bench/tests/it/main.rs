@@ -4,5 +4,6 @@ mod compare;
 mod gate;
 mod report;
 mod run;
+mod soak;
 #[cfg(test)]
 mod support;
