@@ -225,6 +225,8 @@ pub(crate) mod tests {
             per_process: Vec::new(),
             fairness: None,
             timeline: Vec::new(),
+            wal: None,
+            neighbours: Vec::new(),
             verified: true,
             verification: Verification::default(),
             environment: Environment::default(),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::driver::{ProcessReport, Progress, RunError, coordinate, runtime};
+use crate::driver::{Coordinated, ProcessReport, Progress, RunError, coordinate, runtime};
 use crate::engine::{Counters, EngineSet};
 use crate::result::{
     EngineStats, Environment, FORMAT, Interval, ProcessResult, RunResult, Verification,
@@ -115,10 +115,11 @@ pub fn execute(
         .block_on(engines.prepare(scenario, place.database()));
     prepared.map_err(RunError::Prepare)?;
     let started = Environment::find(place.parent(), crate::engine::Description::default());
-    let reports = coordinate(scenario, place.database(), executable, progress)?;
+    let ran = coordinate(scenario, place.database(), executable, progress)?;
     Ok(Executed {
-        result: sum_up(scenario, &reports, started),
-        messages: reports
+        result: sum_up(scenario, &ran, started),
+        messages: ran
+            .reports
             .into_iter()
             .flat_map(|report| report.messages)
             .collect(),
@@ -126,7 +127,8 @@ pub fn execute(
 }
 
 /// The result of a scenario whose processes reported this.
-fn sum_up(scenario: &Scenario, reports: &[ProcessReport], started: Environment) -> RunResult {
+fn sum_up(scenario: &Scenario, ran: &Coordinated, started: Environment) -> RunResult {
+    let reports = &ran.reports;
     let sum = |part: fn(&ProcessReport) -> u64| reports.iter().map(part).sum::<u64>();
     let longest = |part: fn(&ProcessReport) -> u64| reports.iter().map(part).max().unwrap_or(0);
     let (ops, window_us) = (sum(|report| report.ops), longest(|report| report.window_us));
@@ -201,10 +203,12 @@ fn sum_up(scenario: &Scenario, reports: &[ProcessReport], started: Environment) 
                 .collect()
         }),
         histogram: latencies.encode(),
-        engine_stats: engine_stats(reports),
+        engine_stats: engine_stats(ran),
         per_process,
         fairness: jain(&shares),
         timeline: timeline(&intervals, interval_us),
+        wal: has_wal(ran).then(|| ran.wal.clone()),
+        neighbours: ran.neighbours.clone(),
         verified: false,
         verification: Verification {
             acknowledged: sum(|report| report.acknowledged) + scenario.prefilled(),
@@ -236,16 +240,14 @@ fn process_result(report: &ProcessReport) -> ProcessResult {
 }
 
 /// What the engines know of themselves; nothing, where there is nothing to know.
-fn engine_stats(reports: &[ProcessReport]) -> Option<EngineStats> {
-    let wal_bytes_max = reports
-        .iter()
-        .filter_map(|report| report.wal_bytes_max)
-        .max();
-    let counters = reports
+fn engine_stats(ran: &Coordinated) -> Option<EngineStats> {
+    let has_wal = has_wal(ran);
+    let counters = ran
+        .reports
         .iter()
         .filter_map(|report| report.counters)
         .reduce(Counters::plus);
-    if counters.is_none() && wal_bytes_max.is_none() {
+    if counters.is_none() && !has_wal {
         return None;
     }
     let counters = counters.unwrap_or_default();
@@ -256,8 +258,14 @@ fn engine_stats(reports: &[ProcessReport]) -> Option<EngineStats> {
         lock_wait_us: counters.lock_wait_us,
         retries: counters.retries,
         queue_wait_us: None,
-        wal_bytes_max,
+        wal_bytes_max: ran.wal.bytes.iter().max().copied().filter(|_| has_wal),
+        wal_bytes_end: ran.wal.bytes.last().copied().filter(|_| has_wal),
     })
+}
+
+/// Whether there was a WAL at any time.
+fn has_wal(ran: &Coordinated) -> bool {
+    ran.wal.bytes.iter().any(|bytes| *bytes > 0)
 }
 
 fn timeline(intervals: &[IntervalReport], interval_us: u64) -> Vec<Interval> {

@@ -9,6 +9,7 @@ mod environment;
 pub mod execute;
 pub mod gate;
 pub mod keys;
+pub mod neighbour;
 pub mod operations;
 pub mod report;
 pub mod result;

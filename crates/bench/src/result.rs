@@ -73,6 +73,12 @@ pub struct RunResult {
     pub fairness: Option<f64>,
     /// The window in slices.
     pub timeline: Vec<Interval>,
+    /// The size of the WAL from the window's start until the processes closed the database.
+    #[serde(default)]
+    pub wal: Option<WalSizes>,
+    /// What the foreign processes beside it did.
+    #[serde(default)]
+    pub neighbours: Vec<NeighbourResult>,
     /// Whether the database held exactly what was acknowledged.
     pub verified: bool,
     /// How that was found.
@@ -119,6 +125,40 @@ pub struct EngineStats {
     pub queue_wait_us: Option<Percentiles>,
     /// The greatest size of the WAL that was seen.
     pub wal_bytes_max: Option<u64>,
+    /// Its size when all callers were done and the neighbours gone, just before the processes
+    /// closed the database.
+    #[serde(default)]
+    pub wal_bytes_end: Option<u64>,
+}
+
+/// The size of the WAL over time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WalSizes {
+    /// From one look at it to the next.
+    pub tick_ms: u64,
+    /// Its size, from the window's start on; 0 where there was none.
+    pub bytes: Vec<u64>,
+}
+
+/// What a foreign process did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct NeighbourResult {
+    /// Its kind: `lock`, `vacuum-into`, `backup`, `truncate`, `reader`.
+    pub neighbour: String,
+    /// How often it did what it does: held the lock, made a copy, ran a checkpoint, held a
+    /// snapshot.
+    pub done: u64,
+    /// How often a lock of others kept it from that, or from doing it to the end.
+    pub busy: u64,
+    /// How long that took, or was held, in all, in seconds.
+    pub total_s: f64,
+    /// The longest of it, in seconds.
+    pub longest_s: f64,
+    /// How many of its copies were intact and complete, or of its snapshots unchanged at their
+    /// end; `None` where there is nothing to check.
+    pub verified: Option<u64>,
+    /// What is wrong with what it did or saw.
+    pub problems: Vec<String>,
 }
 
 /// One process's part of a run.

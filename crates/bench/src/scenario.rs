@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::keys::{Keys, Members};
+use crate::neighbour::Neighbour;
 use crate::operations::MAX_STREAMS;
 
 /// The bounds within which every member's id fits.
@@ -16,6 +17,9 @@ const MAX_MEMBERS: u64 = 1_000_000_000;
 
 /// The greatest `--batch`.
 const MAX_BATCH: u32 = 100_000;
+
+/// For how long a foreign reader holds a snapshot, where that is not told: a report, an export.
+pub const HOLD: Duration = Duration::from_secs(30);
 
 /// The longest run, warm-up included.
 const MAX_LENGTH: Duration = Duration::from_hours(24);
@@ -53,6 +57,10 @@ pub struct Scenario {
     pub length: Length,
     /// Whether every member has one message in the database beforehand.
     pub prefill: bool,
+    /// The foreign processes beside it, each once.
+    pub neighbours: Vec<Neighbour>,
+    /// For how long the one that reads holds a snapshot at a time.
+    pub hold: Duration,
 }
 
 /// For how long a scenario runs.
@@ -122,6 +130,8 @@ impl Default for Scenario {
             warmup: Duration::from_secs(2),
             length: Length::Duration(Duration::from_secs(10)),
             prefill: false,
+            neighbours: Vec::new(),
+            hold: HOLD,
         }
     }
 }
@@ -169,6 +179,10 @@ impl Scenario {
             || self.length == Length::Operations(0)
         {
             "a run has to last: neither duration nor operations may be 0".to_owned()
+        } else if self.engine == "noop" && !self.neighbours.is_empty() {
+            "noop has no database that neighbours could share".to_owned()
+        } else if self.hold.is_zero() || self.hold > MAX_LENGTH {
+            "a snapshot is held for more than nothing, and at most 24 hours".to_owned()
         } else if longest > MAX_LENGTH {
             "a run lasts at most 24 hours".to_owned()
         } else {
@@ -236,6 +250,13 @@ impl Scenario {
                 add("duration", &format_args!("{}ms", length.as_millis()));
             }
             Length::Operations(operations) => add("operations", &operations),
+        }
+        if !self.neighbours.is_empty() {
+            let names: Vec<_> = self.neighbours.iter().map(|kind| kind.name()).collect();
+            add("neighbours", &names.join(","));
+        }
+        if self.neighbours.contains(&Neighbour::Reader) {
+            add("hold", &format_args!("{}ms", self.hold.as_millis()));
         }
         if self.prefill {
             options.push("--prefill".to_owned());

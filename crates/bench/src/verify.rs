@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::sqlite::open;
+use crate::neighbour;
 use crate::result::{RunResult, Verification};
 use crate::scenario::Scenario;
 
@@ -55,6 +56,8 @@ pub fn verify(result: &mut RunResult, scenario: &Scenario, database: &Path) {
         prefilled: scenario.prefilled(),
     };
     result.verification = check(database, &expected);
+    let neighbours = result.neighbours.iter().flat_map(neighbour::problems);
+    result.verification.problems.extend(neighbours);
     result.verified = result.verification.problems.is_empty();
 }
 
@@ -125,8 +128,9 @@ fn look(
             "{lost} acknowledged operations are not in the database"
         ));
     }
-    if counted > acknowledged + unknown {
-        let more = counted - acknowledged - unknown;
+    let at_most = acknowledged.saturating_add(unknown);
+    if counted > at_most {
+        let more = counted - at_most;
         found.problems.push(format!(
             "{more} operations are in the database that were not acknowledged"
         ));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::keys::Keys;
+use crate::neighbour::Neighbour;
 use crate::scenario::{InvalidScenario, Length, Scenario, Synchronous};
 
 /// One setting.
@@ -37,8 +38,8 @@ pub(super) struct ScenarioArgs {
 #[derive(Debug, Clone, Args)]
 pub(super) struct LoadArgs {
     /// Reading callers in each process, beside the writing ones
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    readers: u32,
+    #[arg(long, value_name = "N")]
+    pub(super) readers: Option<u32>,
     /// Guilds
     #[arg(long, value_name = "N", default_value_t = 5)]
     guilds: u64,
@@ -66,6 +67,40 @@ pub(super) struct LoadArgs {
     /// Store one message of every member beforehand
     #[arg(long)]
     prefill: bool,
+}
+
+/// Foreign processes beside a run.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct NeighbourArgs {
+    /// Foreign processes on the file meanwhile: lock, vacuum-into, backup, truncate, reader
+    #[arg(long, value_name = "KIND,..", value_delimiter = ',')]
+    neighbours: Vec<Neighbour>,
+    /// For how long the foreign reader holds a snapshot at a time; alone, it asks for that reader
+    #[arg(long, value_parser = duration)]
+    hold: Option<Duration>,
+}
+
+impl NeighbourArgs {
+    /// Whether it is told which there are.
+    pub(super) const fn are_chosen(&self) -> bool {
+        !self.neighbours.is_empty()
+    }
+
+    /// The scenario with these neighbours.
+    pub(super) fn beside(&self, mut scenario: Scenario) -> Result<Scenario, InvalidScenario> {
+        for neighbour in &self.neighbours {
+            if !scenario.neighbours.contains(neighbour) {
+                scenario.neighbours.push(*neighbour);
+            }
+        }
+        if let Some(hold) = self.hold {
+            scenario.hold = hold;
+            if scenario.neighbours.is_empty() {
+                scenario.neighbours.push(Neighbour::Reader);
+            }
+        }
+        scenario.validated()
+    }
 }
 
 /// Where databases lie.
@@ -105,11 +140,16 @@ impl ScenarioArgs {
 }
 
 impl LoadArgs {
+    /// Whether it is told how long to run.
+    pub(super) const fn has_length(&self) -> bool {
+        self.duration.is_some() || self.operations.is_some()
+    }
+
     /// A scenario with this load, in which engine, tasks, processes and `synchronous` are still to
     /// be set.
     pub(super) fn base(&self, lengths: Lengths) -> Scenario {
         Scenario {
-            readers: self.readers,
+            readers: self.readers.unwrap_or(0),
             guilds: self.guilds,
             members: self.members,
             keys: self.keys,
@@ -154,6 +194,8 @@ mod tests {
     struct Line {
         #[command(flatten)]
         scenario: ScenarioArgs,
+        #[command(flatten)]
+        neighbours: NeighbourArgs,
     }
 
     const LENGTHS: Lengths = Lengths {
@@ -163,7 +205,8 @@ mod tests {
 
     fn scenario(line: &[&str]) -> Scenario {
         let line = Line::try_parse_from([&["x"], line].concat()).unwrap();
-        line.scenario.resolve(LENGTHS).unwrap()
+        let scenario = line.scenario.resolve(LENGTHS).unwrap();
+        line.neighbours.beside(scenario).unwrap()
     }
 
     #[test]
@@ -185,7 +228,7 @@ mod tests {
     fn a_scenario_is_repeated_by_its_own_options() {
         let line = "--engine raw --tasks 3 --readers 2 --guilds 7 --members 9 --keys hot:4 \
                     --synchronous normal --batch 50 --rate 12.5 --seed 9 --warmup 250ms \
-                    --duration 1.5s --prefill";
+                    --duration 1.5s --prefill --neighbours lock,reader --hold 1500ms";
         let line: Vec<_> = line.split_whitespace().collect();
         let [counted, timed] = [
             scenario(&[
@@ -210,6 +253,14 @@ mod tests {
                 scenario_of
             );
         }
+    }
+
+    #[test]
+    fn a_time_to_hold_a_snapshot_asks_for_a_reader() {
+        let neighbours = |line: &[&str]| scenario(line).neighbours;
+        assert_eq!(neighbours(&["--hold", "5s"]), [Neighbour::Reader]);
+        let line = ["--hold", "5s", "--neighbours", "lock,backup,lock"];
+        assert_eq!(neighbours(&line), [Neighbour::Lock, Neighbour::Backup]);
     }
 
     #[test]

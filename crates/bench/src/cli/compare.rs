@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{DirArgs, Lengths, LoadArgs};
+use super::args::{DirArgs, Lengths, LoadArgs, NeighbourArgs};
 use super::output;
 use super::program::{CliError, verified};
 use super::report::read;
@@ -61,6 +61,8 @@ pub(super) struct CompareArgs {
     repeat: u32,
     #[command(flatten)]
     load: LoadArgs,
+    #[command(flatten)]
+    neighbours: NeighbourArgs,
     /// Also the peers, whose programs are built in a workspace of their own
     #[arg(long)]
     peers: bool,
@@ -93,7 +95,13 @@ pub(super) struct CompareArgs {
 /// Runs every setting, in turns.
 pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CliError> {
     let before = args.baseline.as_deref().map(read).transpose()?;
-    let base = args.load.base(LENGTHS);
+    let base = args.neighbours.beside(args.load.base(LENGTHS));
+    let base = base.map_err(CliError::usage)?;
+    if args.peers && !base.neighbours.is_empty() {
+        let message = "the peers' programs have no neighbours: leave out --peers, or --neighbours \
+                       and --hold";
+        return Err(CliError::Usage(message.to_owned()));
+    }
     let settings = settings(&args, &base)?;
     let labels: Vec<_> = settings
         .iter()
@@ -213,6 +221,10 @@ fn title(base: &Scenario, repeat: u32) -> String {
     let mut title = format!("{guilds} x {members} members, {keys}, {pace}, {repeat} x {length}");
     if base.readers > 0 {
         title = format!("{title}, {} readers", base.readers);
+    }
+    if !base.neighbours.is_empty() {
+        let names: Vec<_> = base.neighbours.iter().map(|kind| kind.name()).collect();
+        title = format!("{title}, beside {}", names.join(", "));
     }
     title
 }

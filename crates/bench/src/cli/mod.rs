@@ -18,6 +18,8 @@ mod runner;
 #[cfg(feature = "torture")]
 mod torture;
 #[cfg(feature = "engines")]
+mod soak;
+#[cfg(feature = "engines")]
 mod verify;
 
 pub use peer::peer_main;
@@ -34,8 +36,9 @@ mod program {
 
     #[cfg(feature = "torture")]
     use super::torture;
-    use super::{compare, gate, output, peer, report, run, verify};
+    use super::{compare, gate, output, peer, report, run, soak, verify};
     use crate::engine::{BoxError, BuiltIn};
+    use crate::neighbour::NEIGHBOUR;
 
     /// A threshold was not kept.
     pub(in crate::cli) const BREACH: u8 = 99;
@@ -57,6 +60,9 @@ mod program {
         Compare(compare::CompareArgs),
         /// Hold a run against thresholds; exits with 99 where one is not kept
         Gate(gate::GateArgs),
+        /// Run many processes beside foreign ones that lock, copy and read the same file; fails
+        /// where an error reaches a caller
+        Soak(soak::SoakArgs),
         /// Render saved results as an HTML page
         Report(report::ReportArgs),
         /// Break the database on purpose, over and over, and hold it to what it promises
@@ -100,10 +106,14 @@ mod program {
         if let Some(code) = torture::play() {
             return code;
         }
+        if peer::is_started_as(NEIGHBOUR) {
+            return neighbour();
+        }
         let done = match Cli::parse().command {
             Command::Run(args) => run::run(args),
             Command::Compare(args) => compare::compare(args),
             Command::Gate(args) => gate::gate(args),
+            Command::Soak(args) => soak::soak(&args),
             Command::Report(args) => report::report(&args),
             #[cfg(feature = "torture")]
             Command::Torture(args) => torture::torture(&args),
@@ -117,6 +127,18 @@ mod program {
             }
             Err(CliError::Failed(error)) => {
                 output::note(format_args!("error: {}", crate::driver::chain(&*error)));
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    /// What a process does that was started as a run's neighbour.
+    fn neighbour() -> ExitCode {
+        let orders = std::io::BufReader::new(std::io::stdin());
+        match crate::neighbour::serve(orders, std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                output::note(format_args!("error: {error}"));
                 ExitCode::FAILURE
             }
         }

@@ -73,7 +73,12 @@ pub(super) fn place(database: Option<&Path>, dir: &DirArgs) -> Result<Place, Box
 
 /// Whether the program was started as one of a scenario's processes.
 pub(super) fn is_worker() -> bool {
-    std::env::args_os().nth(1).as_deref() == Some(OsStr::new(WORKER))
+    is_started_as(WORKER)
+}
+
+/// Whether this is the subcommand.
+pub(super) fn is_started_as(subcommand: &str) -> bool {
+    std::env::args_os().nth(1).as_deref() == Some(OsStr::new(subcommand))
 }
 
 /// What such a process does.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::{DirArgs, ScenarioArgs};
+use super::args::{DirArgs, NeighbourArgs, ScenarioArgs};
 use super::output;
 use super::peer::{LENGTHS, place};
 use super::program::{CliError, verified};
@@ -17,6 +17,8 @@ use crate::report::{run_markdown, run_text};
 pub(super) struct RunArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
+    #[command(flatten)]
+    neighbours: NeighbourArgs,
     #[command(flatten)]
     form: FormArgs,
     /// Where to make the database, which is then kept
@@ -78,7 +80,9 @@ impl FormArgs {
 
 /// Runs one scenario.
 pub(super) fn run(args: RunArgs) -> Result<ExitCode, CliError> {
-    let scenario = args.scenario.resolve(LENGTHS).map_err(CliError::usage)?;
+    let scenario = args.scenario.resolve(LENGTHS);
+    let scenario = scenario.and_then(|scenario| args.neighbours.beside(scenario));
+    let scenario = scenario.map_err(CliError::usage)?;
     let setting = Setting::built_in(scenario)?;
     let place = place(args.database.as_deref(), &args.dir)?;
     let result = run_setting(&setting, &place, "")?;

@@ -4,18 +4,25 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use super::ProcessReport;
 use super::process::{Answer, Order, WORKER, unix_us};
+use super::wal::WalWatch;
+use crate::neighbour::{Neighbour, Neighbours};
+use crate::result::{NeighbourResult, WalSizes};
 use crate::scenario::Scenario;
 
 /// From the order to the start: enough for every process to have read the order.
 const START_AFTER: Duration = Duration::from_millis(100);
+
+/// How long the database is left alone, and open, after the neighbours have gone: a WAL that a
+/// reader has kept from shrinking is to be seen shrinking.
+const SETTLE: Duration = Duration::from_secs(2);
 
 /// How far a run has come, over all processes, since its window began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,6 +64,17 @@ pub enum RunError {
         /// Its number.
         process: usize,
     },
+    /// A neighbour could not be started, or did not report.
+    #[error("neighbour {neighbour}: {doing}")]
+    Neighbour {
+        /// Which of them.
+        neighbour: Neighbour,
+        /// What was being done, or what happened.
+        doing: &'static str,
+        /// The cause, where there is one.
+        #[source]
+        source: Option<std::io::Error>,
+    },
     /// The files of a run could not be made or removed.
     #[error("cannot {doing}")]
     Files {
@@ -68,8 +86,20 @@ pub enum RunError {
     },
 }
 
+/// What the processes of a run did.
+#[derive(Debug)]
+pub struct Coordinated {
+    /// What each process reported.
+    pub reports: Vec<ProcessReport>,
+    /// What each neighbour did.
+    pub neighbours: Vec<NeighbourResult>,
+    /// The size of the WAL from the window's start until the processes closed the database.
+    pub wal: WalSizes,
+}
+
 /// Runs a scenario on a database that was prepared, with each of its processes started from
-/// `executable`, a program that calls [`super::serve`] for the subcommand [`WORKER`].
+/// `executable`, a program that calls [`super::serve`] for the subcommand [`WORKER`] and
+/// [`crate::neighbour::serve`] for [`crate::neighbour::NEIGHBOUR`].
 ///
 /// # Errors
 ///
@@ -78,8 +108,8 @@ pub fn coordinate(
     scenario: &Scenario,
     database: &Path,
     executable: &Path,
-    mut progress: Option<&mut dyn FnMut(Progress)>,
-) -> Result<Vec<ProcessReport>, RunError> {
+    progress: Option<&mut dyn FnMut(Progress)>,
+) -> Result<Coordinated, RunError> {
     let processes = scenario.processes as usize;
     let (sender, answers) = sync_channel(processes * 4);
     let mut started = Vec::with_capacity(processes);
@@ -95,56 +125,117 @@ pub fn coordinate(
             progress: progress.is_some(),
         })?;
     }
-    let mut ready = 0;
-    while ready < processes {
+    for _ in 0..processes {
         match next(&answers)? {
-            (_, Answer::Ready) => ready += 1,
-            (process, Answer::Failed { message }) => {
-                return Err(RunError::Failed { process, message });
-            }
-            (process, _) => return Err(RunError::Died { process }),
+            (_, Answer::Ready) => {}
+            (process, other) => return Err(unexpected(process, other)),
         }
     }
+    let neighbours = Neighbours::start(scenario, database, executable)?;
     let after_us = u64::try_from(START_AFTER.as_micros()).unwrap_or(u64::MAX);
     let at_unix_us = unix_us() + after_us;
+    let from = Instant::now() + START_AFTER + scenario.effective_warmup();
     for child in &mut started {
         child.order(&Order::Start { at_unix_us })?;
     }
+    let mut run = Run {
+        answers,
+        wal: WalWatch::new(database, from),
+        so_far: vec![Progress::default(); processes],
+        progress,
+    };
+    for _ in 0..processes {
+        match run.next(None)? {
+            Some((_, Answer::Finished)) | None => {}
+            Some((process, other)) => return Err(unexpected(process, other)),
+        }
+    }
+    let neighbours = neighbours.stop()?;
+    if !neighbours.is_empty()
+        && let Some((process, answer)) = run.next(Some(Instant::now() + SETTLE))?
+    {
+        return Err(unexpected(process, answer));
+    }
+    let wal = run.wal.end();
+    for child in &mut started {
+        child.order(&Order::Close)?;
+    }
     let mut reports: Vec<Option<ProcessReport>> = vec![None; processes];
-    let mut so_far = vec![Progress::default(); processes];
-    while reports.iter().any(Option::is_none) {
-        match next(&answers)? {
+    for _ in 0..processes {
+        match next(&run.answers)? {
             (process, Answer::Done(report)) => reports[process] = Some(*report),
-            (process, Answer::Progress { ops, errors }) => {
-                so_far[process] = Progress { ops, errors };
-                if let Some(progress) = &mut progress {
-                    progress(Progress {
-                        ops: so_far.iter().map(|part| part.ops).sum(),
-                        errors: so_far.iter().map(|part| part.errors).sum(),
-                    });
-                }
-            }
-            (process, Answer::Failed { message }) => {
-                return Err(RunError::Failed { process, message });
-            }
-            (process, Answer::Ready) => return Err(RunError::Died { process }),
+            (process, other) => return Err(unexpected(process, other)),
         }
     }
     for child in &mut started {
         child.wait();
     }
-    Ok(reports.into_iter().flatten().collect())
+    Ok(Coordinated {
+        reports: reports.into_iter().flatten().collect(),
+        neighbours,
+        wal,
+    })
+}
+
+/// The part of a run in which processes tell how far they have come.
+struct Run<'a> {
+    answers: Receiver<Line>,
+    wal: WalWatch,
+    so_far: Vec<Progress>,
+    progress: Option<&'a mut dyn FnMut(Progress)>,
+}
+
+impl Run<'_> {
+    /// The next answer that is more than progress; none where that has not come by `until`.
+    fn next(&mut self, until: Option<Instant>) -> Result<Option<(usize, Answer)>, RunError> {
+        loop {
+            self.wal.look();
+            let due = self.wal.due();
+            let wait = until.map_or(due, |until| due.min(until));
+            let wait = wait.saturating_duration_since(Instant::now());
+            let line = match self.answers.recv_timeout(wait) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => {
+                    if until.is_some_and(|until| Instant::now() >= until) {
+                        return Ok(None);
+                    }
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(RunError::Died { process: 0 }),
+            };
+            let (process, answer) = said(line)?;
+            let Answer::Progress { ops, errors } = answer else {
+                return Ok(Some((process, answer)));
+            };
+            self.so_far[process] = Progress { ops, errors };
+            if let Some(progress) = &mut self.progress {
+                progress(Progress {
+                    ops: self.so_far.iter().map(|part| part.ops).sum(),
+                    errors: self.so_far.iter().map(|part| part.errors).sum(),
+                });
+            }
+        }
+    }
 }
 
 /// What a process said, or that it has ended.
 type Line = (usize, Option<Answer>);
 
 fn next(answers: &Receiver<Line>) -> Result<(usize, Answer), RunError> {
-    match answers.recv() {
-        Ok((process, Some(answer))) => Ok((process, answer)),
-        Ok((process, None)) => Err(RunError::Died { process }),
-        // Everyone who listened is gone, and so are those they listened to.
-        Err(_) => Err(RunError::Died { process: 0 }),
+    // Where everyone who listened is gone, so are those they listened to.
+    said(answers.recv().unwrap_or((0, None)))
+}
+
+fn said((process, answer): Line) -> Result<(usize, Answer), RunError> {
+    let answer = answer.ok_or(RunError::Died { process })?;
+    Ok((process, answer))
+}
+
+/// An answer that is not what it was asked for.
+fn unexpected(process: usize, answer: Answer) -> RunError {
+    match answer {
+        Answer::Failed { message } => RunError::Failed { process, message },
+        _ => RunError::Died { process },
     }
 }
 

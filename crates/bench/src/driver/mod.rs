@@ -10,8 +10,8 @@ mod reader;
 mod report;
 #[cfg(test)]
 mod tests;
+mod wal;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,12 +25,12 @@ use crate::operations::Operations;
 use crate::scenario::{Length, Scenario};
 use crate::stats::{Measurements, Recorder, Usage, Window};
 
-pub use coordinate::{Progress, RunError, coordinate};
+pub use coordinate::{Coordinated, Progress, RunError, coordinate};
 pub use process::{WORKER, serve};
 pub(crate) use process::{chain, runtime};
 pub use report::ProcessReport;
 
-/// How often a run looks at the size of the WAL, and tells how far it has come.
+/// How often a process tells how far it has come.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long a caller of a closed loop waits after a failure, before it goes on to its next
@@ -95,19 +95,17 @@ impl Driver {
         })
     }
 
-    /// Runs from `start` until every caller is done, and closes the engine. `progress` is told now
-    /// and then how many operations were acknowledged and how many failed.
+    /// Runs from `start` until every caller is done. `progress` is told now and then how many
+    /// operations were acknowledged and how many failed.
     ///
     /// # Errors
     ///
-    /// The engine's, where it cannot be closed, and a worker's panic. Failed operations are part of
-    /// the report.
+    /// A caller's panic. Failed operations are part of the report.
     pub async fn run(
         self,
         start: Instant,
-        database: &Path,
         mut progress: impl FnMut(u64, u64) + Send,
-    ) -> Result<ProcessReport, BoxError> {
+    ) -> Result<Ran, BoxError> {
         let scenario = self.scenario;
         let from = start + scenario.effective_warmup();
         let until = match scenario.length {
@@ -137,7 +135,6 @@ impl Driver {
         tokio::time::sleep_until(from).await;
         let at_start = (Usage::now(), self.engine.counters());
         let mut at_end = None;
-        let mut wal_bytes = None;
         let mut done = std::pin::pin!(join(writing));
         loop {
             let tick = Instant::now() + TICK;
@@ -148,7 +145,6 @@ impl Driver {
             if at_end.is_none() && (joined.is_ok() || until.is_some_and(|until| tick >= until)) {
                 at_end = Some((Usage::now(), self.engine.counters()));
             }
-            wal_bytes = wal_bytes.max(wal_size(database));
             if let Ok(joined) = joined {
                 joined?;
                 break;
@@ -159,16 +155,39 @@ impl Driver {
         stop.store(true, Ordering::Relaxed);
         let reads = join(reading).await?;
 
-        self.engine.close().await?;
         let (usage, counters) = at_end.unwrap_or((Usage::now(), None));
         let counters = counters
             .zip(at_start.1)
             .map(|(end, start)| end.since(start));
-        let mut report = ProcessReport::new(&all, self.description, counters, wal_bytes);
+        let mut report = ProcessReport::new(&all, self.description, counters);
         report.add_reads(reads);
         report.cpu_s = usage.cpu_s - at_start.0.cpu_s;
-        report.max_rss_bytes = Usage::now().max_rss_bytes;
-        Ok(report)
+        Ok(Ran {
+            engine: self.engine,
+            report,
+        })
+    }
+}
+
+/// A run whose callers are done, and whose engine is still open.
+#[derive(Debug)]
+pub struct Ran {
+    engine: Box<dyn Engine>,
+    report: ProcessReport,
+}
+
+impl Ran {
+    /// Closes the engine, and reports.
+    ///
+    /// # Errors
+    ///
+    /// The engine's.
+    pub async fn close(self) -> Result<ProcessReport, BoxError> {
+        self.engine.close().await?;
+        Ok(ProcessReport {
+            max_rss_bytes: Usage::now().max_rss_bytes,
+            ..self.report
+        })
     }
 }
 
@@ -283,13 +302,4 @@ fn slice(window: Option<Duration>) -> Duration {
         None => 250,
     };
     Duration::from_millis(ms)
-}
-
-/// The size of a database's WAL. The file is not opened: closing it would drop SQLite's locks.
-fn wal_size(database: &Path) -> Option<u64> {
-    let mut wal = database.as_os_str().to_owned();
-    wal.push("-wal");
-    std::fs::metadata(PathBuf::from(wal))
-        .ok()
-        .map(|file| file.len())
 }

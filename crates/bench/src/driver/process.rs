@@ -29,6 +29,8 @@ pub(super) enum Order {
     /// Start at this time of the machine's clock, in microseconds since 1970: not on arrival,
     /// because the first processes to start would keep the others from reading their orders.
     Start { at_unix_us: u64 },
+    /// Close the database: everybody is done.
+    Close,
 }
 
 /// What it answers.
@@ -39,6 +41,8 @@ pub(super) enum Answer {
     Ready,
     /// Acknowledged and failed so far.
     Progress { ops: u64, errors: u64 },
+    /// Every caller is done, and the database still open.
+    Finished,
     /// Everything is closed.
     Done(Box<ProcessReport>),
     /// It could not be done.
@@ -106,7 +110,12 @@ async fn carry_out(
             let _ = answer(answers, &Answer::Progress { ops, errors });
         }
     };
-    driver.run(start, &database, tell).await
+    let ran = driver.run(start, tell).await?;
+    answer(answers, &Answer::Finished)?;
+    let Order::Close = next()? else {
+        return Err("told to do something else than to close".into());
+    };
+    ran.close().await
 }
 
 fn answer(answers: &mut impl Write, answer: &Answer) -> Result<(), BoxError> {

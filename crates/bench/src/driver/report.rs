@@ -40,8 +40,6 @@ pub struct ProcessReport {
     pub max_rss_bytes: u64,
     /// What the engine did over the window.
     pub counters: Option<Counters>,
-    /// The greatest size of the WAL that was seen.
-    pub wal_bytes_max: Option<u64>,
     /// What the engine runs on.
     pub description: Description,
 }
@@ -51,7 +49,6 @@ impl ProcessReport {
         all: &Arc<Measurements>,
         description: Description,
         counters: Option<Counters>,
-        wal_bytes_max: Option<u64>,
     ) -> Self {
         let totals = all.totals();
         let window_us = all.window().length().map_or(totals.last_us, |length| {
@@ -77,7 +74,6 @@ impl ProcessReport {
             cpu_s: 0.0,
             max_rss_bytes: 0,
             counters,
-            wal_bytes_max,
             description,
         }
     }

@@ -72,10 +72,8 @@ async fn with_a_stall(rate_per_s: Option<f64>) -> ProcessReport {
 
 async fn run(engine: Box<dyn Engine>, scenario: Scenario, start: Instant) -> ProcessReport {
     let driver = Driver::new(engine, scenario, 0).await.unwrap();
-    driver
-        .run(start, Path::new("nowhere.db"), |_, _| {})
-        .await
-        .unwrap()
+    let ran = driver.run(start, |_, _| {}).await.unwrap();
+    ran.close().await.unwrap()
 }
 
 #[tokio::test(start_paused = true)]

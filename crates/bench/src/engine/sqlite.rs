@@ -145,7 +145,7 @@ pub(super) fn row(operation: &Operation) -> (i64, i64, f64, i64) {
 }
 
 /// Whether SQLite said that somebody else holds the lock.
-fn is_locked(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_locked(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Saved, bytes, duration, rate, thousands};
-use crate::result::{CompareResult, RunResult};
+use crate::result::{CompareResult, NeighbourResult, RunResult};
 
 /// A run as a table.
 #[must_use]
@@ -68,8 +68,9 @@ pub fn run_text(run: &RunResult) -> String {
                 format!("{waits}, {waited} in all; {retries} retries"),
             );
         }
-        if let Some(wal) = stats.wal_bytes_max {
-            row("WAL", format!("at most {}", bytes(wal)));
+        if let (Some(most), Some(end)) = (stats.wal_bytes_max, stats.wal_bytes_end) {
+            let (most, end) = (bytes(most), bytes(end));
+            row("WAL", format!("at most {most}, {end} at the end"));
         }
     }
     let cpu_s: f64 = run.per_process.iter().map(|process| process.cpu_s).sum();
@@ -84,16 +85,15 @@ pub fn run_text(run: &RunResult) -> String {
         format!("{cpu_s:.1} s; memory {} in a process", bytes(memory)),
     );
     if let Some(fairness) = run.fairness {
-        let gap = run
-            .per_process
-            .iter()
-            .map(|process| process.longest_gap_ms)
-            .max()
-            .unwrap_or(0);
-        row(
-            "processes",
-            format!("fairness {fairness:.3}, longest gap {gap} ms"),
-        );
+        row("fairness", format!("{fairness:.3}"));
+        let gaps = run.per_process.iter();
+        let gaps: Vec<_> = gaps
+            .map(|process| process.longest_gap_ms.to_string())
+            .collect();
+        row("longest gaps", format!("{} ms", gaps.join(", ")));
+    }
+    for neighbour in &run.neighbours {
+        row(&neighbour.neighbour, neighbour_text(neighbour));
     }
     row("database", verified_text(run));
     let environment = &run.environment;
@@ -104,6 +104,35 @@ pub fn run_text(run: &RunResult) -> String {
     row("machine", place);
     let mut text = format!("{table}\n");
     warnings(&mut text, run);
+    text
+}
+
+/// What a foreign process did, in words.
+fn neighbour_text(neighbour: &NeighbourResult) -> String {
+    let NeighbourResult {
+        neighbour,
+        done,
+        busy,
+        total_s,
+        longest_s,
+        verified,
+        ..
+    } = neighbour;
+    let what = match neighbour.as_str() {
+        "lock" => "held the write lock",
+        "vacuum-into" => "made copies",
+        "backup" => "made backups",
+        "truncate" => "ran checkpoints",
+        "reader" => "held snapshots",
+        _ => "acted",
+    };
+    let mut text = format!("{what}: {done}, {total_s:.1} s in all, the longest {longest_s:.2} s");
+    if let Some(verified) = verified {
+        let _ = write!(text, "; {verified} verified");
+    }
+    if *busy > 0 {
+        let _ = write!(text, "; {busy} kept from it, or cut short");
+    }
     text
 }
 

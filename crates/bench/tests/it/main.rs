@@ -4,6 +4,7 @@ mod compare;
 mod gate;
 mod report;
 mod run;
+mod soak;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

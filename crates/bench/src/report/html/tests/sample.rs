@@ -121,6 +121,8 @@ pub(super) fn run(shape: &Shape) -> RunResult {
         per_process: processes_of(shape, ops, &mut rng),
         fairness: (shape.processes > 1).then_some(0.987),
         timeline,
+        wal: None,
+        neighbours: Vec::new(),
         verified: true,
         verification: Verification {
             acknowledged: ops,
@@ -152,6 +154,7 @@ pub(super) fn with_details(mut run: RunResult) -> RunResult {
         retries: 1,
         queue_wait_us: Some(run.latency_us.clone()),
         wal_bytes_max: Some(12 << 20),
+        wal_bytes_end: Some(4 << 20),
     });
     run
 }

@@ -1,0 +1,164 @@
+//! `roas-bench soak`.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::{DirArgs, Lengths, LoadArgs, NeighbourArgs};
+use super::output;
+use super::program::{BREACH, CliError};
+use super::run::FormArgs;
+use super::runner::{Setting, run};
+use crate::execute::Place;
+use crate::neighbour::Neighbour;
+use crate::report::{run_markdown, run_text};
+use crate::result::RunResult;
+use crate::scenario::{HOLD, Length, Scenario, Synchronous};
+
+/// The short form: with starting, settling and the check a quarter of a minute.
+const SHORT: Size = Size {
+    processes: 4,
+    tasks: 16,
+    hold: Duration::from_secs(3),
+};
+
+const SHORT_LENGTHS: Lengths = Lengths {
+    warmup: Duration::ZERO,
+    duration: Duration::from_secs(8),
+};
+
+/// The long form.
+const LONG: Size = Size {
+    processes: 16,
+    tasks: 64,
+    hold: HOLD,
+};
+
+const LONG_OPERATIONS: u64 = 10_000_000;
+
+/// Reading callers in each process, and how often each of them reads, where that is not told.
+const READERS: u32 = 1;
+
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    processes: u32,
+    tasks: u32,
+    hold: Duration,
+}
+
+/// Many tasks in many processes on one file, beside foreign processes that lock, copy and read it.
+///
+/// Exits with 0 where no error reached a caller, the database holds exactly what was acknowledged,
+/// and every neighbour did what it is there for; 99 where an error reached a caller; 1 for the rest.
+#[derive(Debug, Args)]
+pub(super) struct SoakArgs {
+    /// 16 processes of 64 tasks, 10 million operations, snapshots held for 30 s
+    #[arg(long)]
+    long: bool,
+    /// The engine
+    #[arg(long, default_value = "meter")]
+    engine: String,
+    /// Writing callers in each process [default: 16, or 64]
+    #[arg(long, value_name = "N")]
+    tasks: Option<u32>,
+    /// Processes on the one file [default: 4, or 16]
+    #[arg(long, value_name = "P")]
+    processes: Option<u32>,
+    /// What an acknowledged write survives: full or normal
+    #[arg(long, default_value = "full")]
+    synchronous: Synchronous,
+    #[command(flatten)]
+    load: LoadArgs,
+    #[command(flatten)]
+    neighbours: NeighbourArgs,
+    #[command(flatten)]
+    form: FormArgs,
+    #[command(flatten)]
+    dir: DirArgs,
+}
+
+impl SoakArgs {
+    fn scenario(&self) -> Result<Scenario, CliError> {
+        let size = if self.long { LONG } else { SHORT };
+        let base = self.load.base(SHORT_LENGTHS);
+        let scenario = Scenario {
+            engine: self.engine.clone(),
+            tasks: self.tasks.unwrap_or(size.tasks),
+            processes: self.processes.unwrap_or(size.processes),
+            synchronous: self.synchronous,
+            readers: self.load.readers.unwrap_or(READERS),
+            length: if self.long && !self.load.has_length() {
+                Length::Operations(LONG_OPERATIONS)
+            } else {
+                base.length
+            },
+            neighbours: if self.neighbours.are_chosen() {
+                Vec::new()
+            } else {
+                Neighbour::ALL.to_vec()
+            },
+            hold: size.hold,
+            ..base
+        };
+        self.neighbours.beside(scenario).map_err(CliError::usage)
+    }
+}
+
+/// Runs it, and judges.
+pub(super) fn soak(args: &SoakArgs) -> Result<ExitCode, CliError> {
+    let setting = Setting::built_in(args.scenario()?)?;
+    let place = Place::temporary(args.dir.dir.as_deref()).map_err(CliError::failed)?;
+    let result = run(&setting, &place, "")?;
+    args.form.tell(&result, run_markdown, run_text)?;
+    let (lines, code) = verdict(&result);
+    if args.form.is_text() {
+        output::result(&lines).map_err(CliError::failed)?;
+    } else {
+        output::note(lines.trim_end());
+    }
+    Ok(code)
+}
+
+/// What came of it, in a line for each thing that was asked.
+fn verdict(run: &RunResult) -> (String, ExitCode) {
+    let errors: u64 = run.errors.values().sum();
+    let kinds: Vec<_> = run
+        .errors
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    let mut lines = String::new();
+    let mut line = |kept: bool, text: &str| {
+        let mark = if kept { '✓' } else { '✗' };
+        let _ = writeln!(lines, "{mark} {text}");
+    };
+    line(
+        run.lock_errors == 0,
+        &format!("lock errors that reached a caller: {}", run.lock_errors),
+    );
+    line(
+        errors == 0,
+        &match errors {
+            0 => "errors of any kind: 0".to_owned(),
+            errors => format!("errors of any kind: {errors} ({})", kinds.join(", ")),
+        },
+    );
+    line(
+        run.verified,
+        &if run.verified {
+            "the database holds what was acknowledged, and every neighbour did its part".to_owned()
+        } else {
+            run.verification.problems.join("; ")
+        },
+    );
+    let code = if !run.verified {
+        ExitCode::FAILURE
+    } else if errors > 0 {
+        ExitCode::from(BREACH)
+    } else {
+        ExitCode::SUCCESS
+    };
+    (lines, code)
+}

@@ -1,0 +1,124 @@
+//! The side that starts the neighbours and stops them.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use super::{Answer, NEIGHBOUR, Neighbour, Order};
+use crate::driver::RunError;
+use crate::result::NeighbourResult;
+use crate::scenario::Scenario;
+
+/// The neighbours of a run. They do not outlive this.
+#[derive(Debug)]
+pub(crate) struct Neighbours(Vec<Started>);
+
+impl Neighbours {
+    /// Starts the scenario's neighbours from `executable`, a program that calls [`super::serve`]
+    /// for the subcommand [`NEIGHBOUR`]. All have opened the database when this returns.
+    pub(crate) fn start(
+        scenario: &Scenario,
+        database: &Path,
+        executable: &Path,
+    ) -> Result<Self, RunError> {
+        let started = scenario.neighbours.iter().map(|&neighbour| {
+            let order = Order {
+                neighbour,
+                database: database.to_owned(),
+                engine: scenario.engine.clone(),
+                prefilled: scenario.prefilled(),
+                hold: scenario.hold,
+                seed: scenario.seed,
+            };
+            Started::new(executable, &order)
+        });
+        let mut neighbours = Self(started.collect::<Result<_, _>>()?);
+        for started in &mut neighbours.0 {
+            match started.answer()? {
+                Answer::Ready => {}
+                Answer::Done(_) => return Err(started.failed("it stopped before it began", None)),
+            }
+        }
+        Ok(neighbours)
+    }
+
+    /// Tells all of them to stop, and answers what they did. Each first ends what it is about.
+    pub(crate) fn stop(mut self) -> Result<Vec<NeighbourResult>, RunError> {
+        for started in &mut self.0 {
+            drop(started.child.stdin.take());
+        }
+        self.0
+            .iter_mut()
+            .map(|started| match started.answer()? {
+                Answer::Done(result) => Ok(result),
+                Answer::Ready => Err(started.failed("it began twice", None)),
+            })
+            .collect()
+    }
+}
+
+#[derive(Debug)]
+struct Started {
+    neighbour: Neighbour,
+    child: Child,
+    said: Option<BufReader<ChildStdout>>,
+}
+
+impl Started {
+    fn new(executable: &Path, order: &Order) -> Result<Self, RunError> {
+        let failed = |doing| {
+            move |source| RunError::Neighbour {
+                neighbour: order.neighbour,
+                doing,
+                source: Some(source),
+            }
+        };
+        let mut child = Command::new(executable)
+            .arg(NEIGHBOUR)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(failed("cannot start it"))?;
+        let said = child.stdout.take().map(BufReader::new);
+        let started = Self {
+            neighbour: order.neighbour,
+            child,
+            said,
+        };
+        let give = |mut orders: &std::process::ChildStdin| {
+            let mut line = serde_json::to_vec(order)?;
+            line.push(b'\n');
+            orders.write_all(&line)
+        };
+        let told = started.child.stdin.as_ref().map_or(Ok(()), give);
+        told.map_err(failed("cannot tell it what to do"))?;
+        Ok(started)
+    }
+
+    /// What it says next.
+    fn answer(&mut self) -> Result<Answer, RunError> {
+        let mut line = String::new();
+        let read = self
+            .said
+            .as_mut()
+            .map_or(Ok(0), |said| said.read_line(&mut line));
+        read.and_then(|_| Ok(serde_json::from_str(&line)?))
+            .map_err(|source| self.failed("it ended without a report", Some(source)))
+    }
+
+    fn failed(&self, doing: &'static str, source: Option<std::io::Error>) -> RunError {
+        RunError::Neighbour {
+            neighbour: self.neighbour,
+            doing,
+            source,
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Fails where it has ended already, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
