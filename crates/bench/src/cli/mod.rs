@@ -15,6 +15,8 @@ mod report;
 mod run;
 #[cfg(feature = "engines")]
 mod runner;
+#[cfg(feature = "torture")]
+mod torture;
 #[cfg(feature = "engines")]
 mod verify;
 
@@ -30,6 +32,8 @@ mod program {
     use clap::{Parser, Subcommand};
     use thiserror::Error;
 
+    #[cfg(feature = "torture")]
+    use super::torture;
     use super::{compare, gate, output, peer, report, run, verify};
     use crate::engine::{BoxError, BuiltIn};
 
@@ -55,6 +59,9 @@ mod program {
         Gate(gate::GateArgs),
         /// Render saved results as an HTML page
         Report(report::ReportArgs),
+        /// Break the database on purpose, over and over, and hold it to what it promises
+        #[cfg(feature = "torture")]
+        Torture(torture::TortureArgs),
         /// Look into a database that a run has left
         #[command(hide = true)]
         Verify(verify::VerifyArgs),
@@ -81,8 +88,9 @@ mod program {
         }
     }
 
-    /// What `main` does. Exit codes: 0; 1 for a failure, which a run is that was not verified; 2
-    /// for a command that makes no sense; 99 for a threshold that was not kept.
+    /// What `main` does. Exit codes: 0; 1 for a failure, which a run is that was not verified, and a
+    /// promise that was broken; 2 for a command that makes no sense; 99 for a threshold that was not
+    /// kept.
     #[must_use]
     pub fn main() -> ExitCode {
         if peer::is_worker() {
@@ -93,6 +101,8 @@ mod program {
             Command::Compare(args) => compare::compare(args),
             Command::Gate(args) => gate::gate(args),
             Command::Report(args) => report::report(&args),
+            #[cfg(feature = "torture")]
+            Command::Torture(args) => torture::torture(&args),
             Command::Verify(args) => verify::verify(&args),
         };
         match done {

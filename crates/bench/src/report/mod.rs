@@ -75,7 +75,7 @@ fn duration(us: Option<u64>) -> String {
 }
 
 /// A number with its thousands apart: `1,234,567`.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {

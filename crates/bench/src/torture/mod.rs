@@ -1,0 +1,55 @@
+//! Breaks the database on purpose: the long form of what the test-suite does in short.
+//!
+//! A [`Fault`] is one way of breaking it, and [`run`] runs rounds of one. A round is given a seed
+//! and an empty folder and depends on nothing else, as far as the operating system lets it, so that
+//! a round that broke a promise is repeated by `--only FAULT --rounds 1 --seed SEED`.
+//!
+//! # Adding a fault
+//!
+//! Implement [`Fault`], and add it to [`faults`]. It shows up in `--only`, in the table, and in the
+//! JSON by itself.
+
+mod report;
+mod rounds;
+
+use std::path::Path;
+
+pub use report::{Failure, FaultReport, TortureReport, text};
+pub use roas_faults::{Broken, Findings};
+pub use rounds::run;
+
+/// One way of breaking a database.
+pub trait Fault: std::fmt::Debug {
+    /// Its name, for `--only` and the table: lower case, words joined by hyphens.
+    fn name(&self) -> &'static str;
+
+    /// What is done, and what has to hold, in a line.
+    fn about(&self) -> &'static str;
+
+    /// Why it cannot be run on this machine, where it cannot: what is missing.
+    fn unavailable(&self) -> Option<String> {
+        None
+    }
+
+    /// Runs one round.
+    ///
+    /// # Errors
+    ///
+    /// The promise that was broken, and how that showed.
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken>;
+}
+
+/// What a round is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Round<'a> {
+    /// Decides all that is random.
+    pub seed: u64,
+    /// An empty folder that nobody else uses, removed afterwards.
+    pub folder: &'a Path,
+}
+
+/// All faults there are, in the order in which they are run.
+#[must_use]
+pub fn faults() -> Vec<Box<dyn Fault>> {
+    Vec::new()
+}
