@@ -181,18 +181,17 @@ impl ConnectionFactory {
     /// nothing is changed.
     ///
     /// A read-only connection to a database in WAL mode creates the WAL and the shared memory where
-    /// they are missing, and cannot remove them. Where a WAL or a journal is there already, somebody
-    /// has the file open or died with it; then a read-only connection creates nothing, and moves
-    /// nothing out of them when it closes.
+    /// they are missing, and cannot remove them. Where a WAL is there already, somebody has the file
+    /// open or died with it; then a read-only connection creates nothing, and moves nothing out of
+    /// it when it closes. Where a rollback journal is there, whoever died with it left half a
+    /// transaction in the file, which only a connection that may write can roll back.
     pub(crate) fn traceless_mode(&self) -> ReaderMode {
-        let in_use = ["-wal", "-journal"]
-            .into_iter()
-            .any(|suffix| fs::metadata(with_suffix(&self.path, suffix)).is_ok());
+        let beside = |suffix| fs::metadata(with_suffix(&self.path, suffix)).is_ok();
         let writable = fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
-        if in_use || !writable {
-            ReaderMode::Beside
-        } else {
+        if writable && (beside("-journal") || !beside("-wal")) {
             ReaderMode::Alone
+        } else {
+            ReaderMode::Beside
         }
     }
 

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 #![expect(clippy::float_cmp, reason = "what is stored comes back to the bit")]
 
+mod bad_files;
 mod concurrency;
 mod conformance;
 mod migration;
