@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod calls;
 mod log;
 pub mod outcome;
 pub mod play;

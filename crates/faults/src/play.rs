@@ -46,8 +46,26 @@ pub struct Played {
     pub longest: Duration,
 }
 
-/// Plays a script on the database of `config`. `asking` is told of each act before it is asked for,
-/// `answered` after a caller got its `Ok`.
+/// What whoever plays a script wants to know while it is played.
+pub trait Watch: Send + Sync {
+    /// An act is about to be asked for.
+    fn asking(&self, act: usize) {
+        let _ = act;
+    }
+
+    /// The caller of an act got its `Ok`.
+    fn answered(&self, act: usize) {
+        let _ = act;
+    }
+
+    /// A step is done in which a write has failed, for the first time. What was said of each act
+    /// until now.
+    fn failed_first(&self, answers: &[Answer]) {
+        let _ = answers;
+    }
+}
+
+/// Plays a script on the database of `config`.
 ///
 /// # Errors
 ///
@@ -55,12 +73,12 @@ pub struct Played {
 pub async fn play(
     script: &Script,
     config: &Config,
-    asking: impl Fn(usize),
-    answered: impl Fn(usize) + Send + Sync + 'static,
+    watch: Arc<dyn Watch>,
 ) -> Result<Played, Broken> {
     let mut session = Session {
         config,
-        answered: Arc::new(answered),
+        watch,
+        failed_before: false,
         played: Played {
             answers: vec![Answer::NotAsked; script.acts.len()],
             database: None,
@@ -75,11 +93,14 @@ pub async fn play(
             break;
         }
         match step {
-            Step::Alone(act) => asking(*act),
-            Step::Together(acts) | Step::AtOnce(acts) => acts.clone().for_each(&asking),
+            Step::Alone(act) => session.watch.asking(*act),
+            Step::Together(acts) | Step::AtOnce(acts) => {
+                acts.clone().for_each(|act| session.watch.asking(act));
+            }
             Step::Read | Step::Maintain | Step::Reopen => {}
         }
         session.step(script, step).await?;
+        session.tell_of_failure();
     }
     Ok(session.played)
 }
@@ -103,9 +124,10 @@ pub async fn close(database: Database) -> Result<(), Broken> {
     closed.map_err(|error| Broken::new(format_args!("closing: {error}")))
 }
 
-struct Session<'a, A> {
+struct Session<'a> {
     config: &'a Config,
-    answered: Arc<A>,
+    watch: Arc<dyn Watch>,
+    failed_before: bool,
     played: Played,
 }
 
@@ -118,7 +140,7 @@ async fn in_time<T>(call: impl Future<Output = T>, what: &str) -> (Result<T, Bro
     (result, began.elapsed())
 }
 
-impl<A: Fn(usize) + Send + Sync + 'static> Session<'_, A> {
+impl Session<'_> {
     async fn open(&mut self) -> Result<(), Broken> {
         // What failed once may have passed: a second attempt shows whether anything was broken.
         for _ in 0..2 {
@@ -174,11 +196,11 @@ impl<A: Fn(usize) + Send + Sync + 'static> Session<'_, A> {
                         continue;
                     };
                     let repository = repository.clone();
-                    let answered = Arc::clone(&self.answered);
+                    let watch = Arc::clone(&self.watch);
                     calls.push(tokio::spawn(async move {
                         let (result, took) = in_time(repository.record(event), "a write").await;
                         if let Ok(Ok(_)) = &result {
-                            answered(act);
+                            watch.answered(act);
                         }
                         (act, result, took)
                     }));
@@ -211,6 +233,15 @@ impl<A: Fn(usize) + Send + Sync + 'static> Session<'_, A> {
         Ok(())
     }
 
+    /// After a whole step, so that nothing is under way.
+    fn tell_of_failure(&mut self) {
+        let failed = |answer| matches!(answer, Answer::NotApplied | Answer::Unknown);
+        if !self.failed_before && self.played.answers.iter().copied().any(failed) {
+            self.failed_before = true;
+            self.watch.failed_first(&self.played.answers);
+        }
+    }
+
     fn took(&mut self, took: Duration) {
         self.played.longest = self.played.longest.max(took);
     }
@@ -232,7 +263,7 @@ impl<A: Fn(usize) + Send + Sync + 'static> Session<'_, A> {
         result: Result<(), RepositoryError>,
     ) -> Result<(), Broken> {
         if result.is_ok() {
-            acts.clone().for_each(|act| (self.answered)(act));
+            acts.clone().for_each(|act| self.watch.answered(act));
         }
         self.note(acts, result)
     }

@@ -10,7 +10,7 @@ use roas_domain::ActivityRepository;
 
 use crate::log::{CrashState, Image};
 use crate::outcome::{Broken, Findings};
-use crate::play::{close, open, play};
+use crate::play::{Watch, close, open, play};
 use crate::runtime;
 use crate::script::{Script, Step, Stored};
 use crate::vfs::{FaultyVfs, SharedMemory, Syncs};
@@ -46,6 +46,26 @@ pub enum Acknowledged {
     WhenAsked,
 }
 
+/// Puts a mark into the recording for each act that counts as acknowledged.
+struct Marker {
+    vfs: Arc<FaultyVfs>,
+    acknowledged: Acknowledged,
+}
+
+impl Watch for Marker {
+    fn asking(&self, act: usize) {
+        if self.acknowledged == Acknowledged::WhenAsked {
+            self.vfs.disk().mark(act as u64);
+        }
+    }
+
+    fn answered(&self, act: usize) {
+        if self.acknowledged == Acknowledged::WhenAnswered {
+            self.vfs.disk().mark(act as u64);
+        }
+    }
+}
+
 impl Default for PowerLoss {
     /// `synchronous=FULL` in WAL mode, on an honest disk.
     fn default() -> Self {
@@ -56,7 +76,7 @@ impl Default for PowerLoss {
             syncs: Syncs::AreQuick,
             acknowledged: Acknowledged::WhenAnswered,
             steps: 40,
-            variants: 8,
+            variants: 12,
         }
     }
 }
@@ -76,29 +96,13 @@ impl PowerLoss {
         let vfs = Arc::new(FaultyVfs::with(self.shared_memory));
         vfs.disk().set_syncs(self.syncs);
         vfs.disk().record();
-        let mark = {
-            let vfs = Arc::clone(&vfs);
-            move |act: usize| vfs.disk().mark(act as u64)
-        };
         let config = config(&written.join(NAME), &vfs).durability(self.durability);
+        let marker = Arc::new(Marker {
+            vfs: Arc::clone(&vfs),
+            acknowledged: self.acknowledged,
+        });
         runtime.block_on(async {
-            let early = self.acknowledged == Acknowledged::WhenAsked;
-            let (asked, answered) = (mark.clone(), mark);
-            let played = play(
-                &script,
-                &config,
-                |act| {
-                    if early {
-                        asked(act);
-                    }
-                },
-                move |act| {
-                    if !early {
-                        answered(act);
-                    }
-                },
-            )
-            .await?;
+            let played = play(&script, &config, marker).await?;
             match played.database {
                 Some(database) if played.errors.is_empty() => close(database).await,
                 _ => Err(Broken::new(format_args!(

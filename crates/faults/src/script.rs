@@ -11,6 +11,7 @@ use roas_domain::{ActivityEvent, GuildId, GuildRules, MemberKey, ScoreDelta, Uni
 use rusqlite::{Connection, OpenFlags};
 
 use crate::outcome::Broken;
+use crate::play::Answer;
 
 /// Guilds in which messages are written, and users in each.
 const GUILDS: u64 = 2;
@@ -62,6 +63,19 @@ pub enum Step {
     Reopen,
 }
 
+/// What steps are made of.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Record,
+    Together,
+    AtOnce,
+    Adjust,
+    SetRules,
+    Read,
+    Maintain,
+    Reopen,
+}
+
 /// A session: what is written, and in which steps.
 #[derive(Debug, Clone)]
 pub struct Script {
@@ -76,51 +90,89 @@ impl Script {
     #[must_use]
     pub fn new(seed: u64, steps: usize) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let kinds: Vec<Kind> = (0..steps)
+            .map(|_| match rng.u8(..100) {
+                0..50 => Kind::Record,
+                50..62 => Kind::Together,
+                62..74 => Kind::AtOnce,
+                74..78 => Kind::Adjust,
+                78..82 => Kind::SetRules,
+                82..90 => Kind::Read,
+                90..96 => Kind::Maintain,
+                _ => Kind::Reopen,
+            })
+            .collect();
+        Self::of(&kinds, &mut rng)
+    }
+
+    /// A short session in which everything happens once at least, as `seed` has it. It ends with
+    /// the database open.
+    #[must_use]
+    pub fn short(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let mut kinds = [
+            Kind::Record,
+            Kind::Record,
+            Kind::Together,
+            Kind::AtOnce,
+            Kind::Adjust,
+            Kind::SetRules,
+            Kind::Read,
+            Kind::Maintain,
+            Kind::Reopen,
+        ];
+        rng.shuffle(&mut kinds);
+        let [first, last] = [[Kind::Record], [Kind::Record]];
+        Self::of(&[&first, &kinds[..], &last].concat(), &mut rng)
+    }
+
+    fn of(kinds: &[Kind], rng: &mut Rng) -> Self {
         let mut script = Self {
             acts: Vec::new(),
             steps: Vec::new(),
         };
         let mut now = MIDNIGHT;
-        for number in 0..steps {
+        for (number, kind) in (0_u64..).zip(kinds) {
             let first = script.acts.len();
-            match rng.u8(..100) {
-                0..50 => {
-                    script.record(&mut rng, &mut now, None);
-                    script.steps.push(Step::Alone(first));
+            let step = match kind {
+                Kind::Record => {
+                    script.record(rng, &mut now, None);
+                    Step::Alone(first)
                 }
-                50..62 => {
+                Kind::Together => {
                     for _ in 0..rng.usize(1..12) {
-                        script.record(&mut rng, &mut now, None);
+                        script.record(rng, &mut now, None);
                     }
-                    script.steps.push(Step::Together(first..script.acts.len()));
+                    Step::Together(first..script.acts.len())
                 }
-                62..74 => {
+                Kind::AtOnce => {
                     let mut places: Vec<u64> = (0..GUILDS * USERS).collect();
                     rng.shuffle(&mut places);
                     for place in &places[..rng.usize(2..8)] {
-                        script.record(&mut rng, &mut now, Some(*place));
+                        script.record(rng, &mut now, Some(*place));
                     }
-                    script.steps.push(Step::AtOnce(first..script.acts.len()));
+                    Step::AtOnce(first..script.acts.len())
                 }
-                74..78 => {
+                Kind::Adjust => {
                     script.acts.push(Act::Adjust {
-                        member: member(ADJUSTED_GUILD, number as u64 + 1),
+                        member: member(ADJUSTED_GUILD, number + 1),
                         delta: delta(f64::from(rng.u8(1..90))),
                         at: at(now),
                     });
-                    script.steps.push(Step::Alone(first));
+                    Step::Alone(first)
                 }
-                78..82 => {
+                Kind::SetRules => {
                     script.acts.push(Act::SetRules {
-                        guild: guild(RULED_GUILDS + number as u64),
+                        guild: guild(RULED_GUILDS + number),
                         rules: GuildRules::default(),
                     });
-                    script.steps.push(Step::Alone(first));
+                    Step::Alone(first)
                 }
-                82..90 => script.steps.push(Step::Read),
-                90..96 => script.steps.push(Step::Maintain),
-                _ => script.steps.push(Step::Reopen),
-            }
+                Kind::Read => Step::Read,
+                Kind::Maintain => Step::Maintain,
+                Kind::Reopen => Step::Reopen,
+            };
+            script.steps.push(step);
         }
         script
     }
@@ -197,6 +249,32 @@ impl Script {
             }
         }
         Ok(held)
+    }
+
+    /// As [`Self::held_by`], and makes sure that what callers were told is true: what was applied is
+    /// there, what was not is not.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit.
+    pub fn agrees(&self, answers: &[Answer], stored: &Stored) -> Result<(), Broken> {
+        let held = self.held_by(stored)?;
+        for (act, (answer, held)) in answers.iter().zip(held).enumerate() {
+            match (answer, held) {
+                (Answer::Applied, false) => {
+                    return Err(Broken::new(format_args!(
+                        "write {act} was acknowledged and is lost"
+                    )));
+                }
+                (Answer::NotApplied | Answer::NotAsked, true) => {
+                    return Err(Broken::new(format_args!(
+                        "write {act} is stored, although its caller was told that it is not"
+                    )));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Makes sure that every event is stored and counted once, in whatever order they came.

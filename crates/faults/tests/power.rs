@@ -13,7 +13,6 @@ fn round(power: &PowerLoss, seed: u64) -> Result<Findings, Broken> {
 #[test]
 fn under_full_nothing_acknowledged_is_lost() {
     let found = round(&PowerLoss::default(), 1).unwrap();
-    println!("{found:?}");
     assert!(found.states > 1_000, "{found:?}");
 }
 
@@ -25,7 +24,6 @@ fn under_normal_only_a_tail_is_missing() {
         ..PowerLoss::default()
     };
     let found = round(&normal, 2).unwrap();
-    println!("{found:?}");
     assert!(found.states > 1_000, "{found:?}");
 }
 
@@ -37,7 +35,6 @@ fn without_wal_nothing_acknowledged_is_lost_either() {
         ..PowerLoss::default()
     };
     let found = round(&journal, 3).unwrap();
-    println!("{found:?}");
     assert!(found.states > 500, "{found:?}");
 }
 

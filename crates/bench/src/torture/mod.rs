@@ -9,14 +9,18 @@
 //! Implement [`Fault`], and add it to [`faults`]. It shows up in `--only`, in the table, and in the
 //! JSON by itself.
 
+mod faults;
 mod report;
 mod rounds;
 
 use std::path::Path;
 
 pub use report::{Failure, FaultReport, TortureReport, text};
+use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
+
+use faults::{Calls, Power};
 
 /// One way of breaking a database.
 pub trait Fault: std::fmt::Debug {
@@ -51,5 +55,10 @@ pub struct Round<'a> {
 /// All faults there are, in the order in which they are run.
 #[must_use]
 pub fn faults() -> Vec<Box<dyn Fault>> {
-    Vec::new()
+    let mut all: Vec<Box<dyn Fault>> = Vec::new();
+    all.extend(Power::all().map(|power| Box::new(power) as Box<dyn Fault>));
+    for shared_memory in [SharedMemory::PassedThrough, SharedMemory::Missing] {
+        all.push(Box::new(Calls { shared_memory }));
+    }
+    all
 }
