@@ -114,8 +114,12 @@ impl Database {
         let (connection, journal_mode) = factory.open_writer()?;
         let factory = match journal_mode {
             JournalMode::Wal => factory,
-            // Without WAL every commit shuts readers out for a moment: ask often.
-            JournalMode::Delete => factory.with_retry(RetryPolicy::aggressive()),
+            // Without WAL every commit shuts readers out for a moment: ask often, for as long as
+            // the caller's own policy allows.
+            JournalMode::Delete => {
+                let deadline = config.retry.deadline();
+                factory.with_retry(RetryPolicy::aggressive().with_deadline(deadline))
+            }
         };
         let io = |doing| {
             let path = factory.path().to_owned();

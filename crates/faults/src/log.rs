@@ -364,7 +364,7 @@ impl Drive {
         }
         // What stands where a file has grown and nothing was written: a hole, or old bytes.
         let fill = if rng.bool() { 0 } else { 0xa5 };
-        let kept_changes: HashSet<usize> = match loss {
+        let on_disk: HashSet<usize> = match loss {
             Loss::Tail { kept, .. } => places.iter().copied().take(*kept).collect(),
             Loss::Changes { .. } => places.iter().copied().filter(|_| rng.bool()).collect(),
             _ => HashSet::new(),
@@ -373,16 +373,16 @@ impl Drive {
             Loss::Tail { kept, .. } => places.get(kept.saturating_sub(1)).copied(),
             _ => None,
         };
-        let mut keeps = |name: Option<&str>, at: usize, sector: u64| match loss {
+        let mut keeps = |file: Option<&str>, at: usize, sector: u64| match loss {
             Loss::Everything => false,
             Loss::Nothing => true,
             Loss::Tail { sectors, .. } => {
-                kept_changes.contains(&at) && (torn != Some(at) || sector < *sectors)
+                on_disk.contains(&at) && (torn != Some(at) || sector < *sectors)
             }
-            Loss::Changes { .. } => kept_changes.contains(&at),
+            Loss::Changes { .. } => on_disk.contains(&at),
             Loss::Sectors { kept, .. } => rng.u8(..100) < *kept,
-            Loss::OneFile { name: lost } => name != Some(lost),
-            Loss::OtherFiles { name: kept } => name == Some(kept),
+            Loss::OneFile { name: gone } => file != Some(gone),
+            Loss::OtherFiles { name: kept } => file == Some(kept),
         };
 
         let mut names = self.names.clone();

@@ -15,10 +15,10 @@ mod report;
 mod run;
 #[cfg(feature = "engines")]
 mod runner;
-#[cfg(feature = "torture")]
-mod torture;
 #[cfg(feature = "engines")]
 mod soak;
+#[cfg(feature = "torture")]
+mod torture;
 #[cfg(feature = "engines")]
 mod verify;
 

@@ -57,11 +57,11 @@ pub(super) fn play() -> Option<ExitCode> {
 pub(super) fn torture(args: &TortureArgs) -> Result<ExitCode, CliError> {
     let chosen = chosen(faults(), &args.only)?;
     if args.list {
-        let lines: String = chosen
+        let lines: Vec<_> = chosen
             .iter()
             .map(|fault| format!("{}: {}\n", fault.name(), fault.about()))
             .collect();
-        output::result(&lines).map_err(CliError::failed)?;
+        output::result(&lines.concat()).map_err(CliError::failed)?;
         return Ok(ExitCode::SUCCESS);
     }
     let folder = args.dir.clone().unwrap_or_else(std::env::temp_dir);

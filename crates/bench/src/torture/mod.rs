@@ -9,6 +9,7 @@
 //! Implement [`Fault`], and add it to [`faults`]. It shows up in `--only`, in the table, and in the
 //! JSON by itself.
 
+mod faults;
 mod histories;
 pub mod inputs;
 mod kill;
@@ -27,8 +28,11 @@ pub use linearizable::{Call, Operation, Said, check};
 pub use neighbours::{Neighbours, RESOLVE_WITHIN};
 pub use part::{Acknowledge, PART, play};
 pub use report::{Failure, FaultReport, TortureReport, text};
+use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
+
+use faults::{Calls, Power};
 
 /// One way of breaking a database.
 pub trait Fault: std::fmt::Debug {
@@ -65,7 +69,7 @@ pub struct Round<'a> {
 pub fn faults() -> Vec<Box<dyn Fault>> {
     // Some start this program again, in another part.
     let executable = std::env::current_exe().unwrap_or_else(|_| "roas-bench".into());
-    vec![
+    let mut all: Vec<Box<dyn Fault>> = vec![
         Box::new(Kill {
             executable: executable.clone(),
             acknowledge: Acknowledge::AfterCommit,
@@ -76,5 +80,10 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
             resolve_within: Some(RESOLVE_WITHIN),
         }),
         Box::new(Histories { executable }),
-    ]
+    ];
+    all.extend(Power::all().map(|power| Box::new(power) as Box<dyn Fault>));
+    for shared_memory in [SharedMemory::PassedThrough, SharedMemory::Missing] {
+        all.push(Box::new(Calls { shared_memory }));
+    }
+    all
 }

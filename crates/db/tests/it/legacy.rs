@@ -447,6 +447,7 @@ fn does_an_operation() {
 }
 
 /// Kills `what` at random moments; the next start finds the old or the new state, whole.
+#[expect(clippy::print_stdout, reason = "the long form tells its figures")]
 fn kill_rounds(what: &str, rounds: u32, seed: u64) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let (mut old, mut new) = (0, 0);

@@ -51,7 +51,7 @@ struct Shared {
 }
 
 /// What lies at the beginning of the allotment of every file; the platform's file follows.
-#[repr(C, align(16))]
+#[repr(C, align(8))]
 struct File {
     base: ffi::sqlite3_file,
     /// Owned: made by `x_open`, freed by `x_close`.

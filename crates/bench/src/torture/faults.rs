@@ -1,0 +1,110 @@
+//! The faults of `roas-faults`, as rounds.
+
+use std::fs;
+
+use roas_db::Durability;
+use roas_faults::calls::FailingCalls;
+use roas_faults::power::PowerLoss;
+use roas_faults::vfs::{Call, SharedMemory};
+
+use super::{Broken, Fault, Findings, Round};
+
+/// Power loss, by recording and replaying what is written.
+#[derive(Debug)]
+pub(super) struct Power {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) session: PowerLoss,
+}
+
+impl Power {
+    pub(super) fn all() -> [Self; 3] {
+        let long = PowerLoss {
+            steps: 120,
+            variants: 12,
+            ..PowerLoss::default()
+        };
+        [
+            Self {
+                name: "power-full",
+                about: "the power fails at any point under synchronous=FULL: nothing acknowledged \
+                        is lost, nothing counts twice",
+                session: long.clone(),
+            },
+            Self {
+                name: "power-normal",
+                about: "the power fails under synchronous=NORMAL: the file is whole, only a tail \
+                        is missing",
+                session: PowerLoss {
+                    durability: Durability::Normal,
+                    acknowledged_survives: false,
+                    ..long.clone()
+                },
+            },
+            Self {
+                name: "power-journal",
+                about: "the power fails where WAL is not to be had: as under power-full",
+                session: PowerLoss {
+                    shared_memory: SharedMemory::Missing,
+                    steps: 60,
+                    ..long
+                },
+            },
+        ]
+    }
+}
+
+impl Fault for Power {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn about(&self) -> &'static str {
+        self.about
+    }
+
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
+        self.session.round(round.seed, round.folder)
+    }
+}
+
+/// Each call of a session fails in turn, in each way it can, once and from then on.
+#[derive(Debug)]
+pub(super) struct Calls {
+    pub(super) shared_memory: SharedMemory,
+}
+
+impl Fault for Calls {
+    fn name(&self) -> &'static str {
+        match self.shared_memory {
+            SharedMemory::PassedThrough => "calls",
+            SharedMemory::Missing => "calls-journal",
+        }
+    }
+
+    fn about(&self) -> &'static str {
+        match self.shared_memory {
+            SharedMemory::PassedThrough => {
+                "every read, write, sync, truncation, lock and shared-memory call of a session \
+                 fails in turn, once and for good: no answer is wrong, and all works again"
+            }
+            SharedMemory::Missing => "as calls, where WAL is not to be had",
+        }
+    }
+
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
+        let calls = FailingCalls::new(round.seed, self.shared_memory);
+        let mut findings = Findings::default();
+        for call in Call::ALL {
+            for &reason in call.reasons() {
+                for lasting in [false, true] {
+                    let name = format!("{}-{}-{lasting}", call.name(), reason.name());
+                    let folder = round.folder.join(name);
+                    fs::create_dir(&folder).map_err(Broken::new)?;
+                    findings.add(&calls.sweep(call, reason, lasting, (1, 1), &folder)?);
+                }
+            }
+        }
+        Ok(findings)
+    }
+}
