@@ -8,5 +8,6 @@ mod conformance;
 mod legacy;
 mod migration;
 mod opening;
+mod ranks;
 mod recovery;
 mod support;

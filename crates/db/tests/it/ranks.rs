@@ -1,0 +1,253 @@
+//! Leaderboards and ranks of guilds whose ranks are kept: exactly the model's, whatever happened.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use roas_db::{Config, Database};
+use roas_domain::testing::Model;
+use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, member, message};
+use roas_domain::{
+    ActivityRepository, GuildRules, LeaderboardLimit, MemberKey, ScoreRules, UnixSeconds, UserId,
+};
+
+use crate::support::{on_runtime, query, quick, raw};
+
+const GUILD: u64 = 1;
+
+/// A configuration that has the ranks of every guild kept.
+fn ranked(folder: &Path) -> Config {
+    quick(folder).rank_guilds_from(0)
+}
+
+/// Users whose ids lie in several spans, and side by side in one.
+fn users() -> Vec<UserId> {
+    let id = |number: u64| (number / 4) * (1 << 47) + number + 1;
+    (0..24)
+        .map(|number| UserId::new(id(number)).unwrap())
+        .collect()
+}
+
+fn member_of(index: usize) -> MemberKey {
+    let user = users()[index % 24];
+    MemberKey {
+        guild: guild(GUILD),
+        user,
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Message { user: usize, after: i64 },
+    Adjust { user: usize, by: f64, after: i64 },
+    Rules { per_hour: f64, grace: i64 },
+    Maintain,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let user = 0_usize..24;
+    // Mostly forwards, some late, few from the future.
+    let after = prop_oneof![8 => 0_i64..4_000, 1 => -4_000_i64..0, 1 => 4_000_i64..40_000];
+    prop_oneof![
+        8 => (user.clone(), after.clone()).prop_map(|(user, after)| Step::Message { user, after }),
+        8 => (user, prop_oneof![Just(1.0), -5.0..20.0_f64], after)
+            .prop_map(|(user, by, after)| Step::Adjust { user, by, after }),
+        1 => (
+            prop_oneof![Just(0.0), Just(6.0), Just(3_600.0), 0.0..500.0_f64, Just(1e9)],
+            prop_oneof![Just(0_i64), Just(300), Just(100_000)],
+        )
+            .prop_map(|(per_hour, grace)| Step::Rules { per_hour, grace }),
+        2 => Just(Step::Maintain),
+    ]
+}
+
+fn rules(per_hour: f64, grace: i64) -> GuildRules {
+    GuildRules {
+        score: ScoreRules::default()
+            .with_decay_per_hour(per_hour)
+            .and_then(|rules| rules.with_decay_after_seconds(grace))
+            .unwrap(),
+        ..GuildRules::default()
+    }
+}
+
+async fn carry_out(step: &Step, database: &Database, model: &mut Model) {
+    let repository = database.repository();
+    match *step {
+        Step::Message { user, after } => {
+            let event = message(member_of(user), MIDNIGHT + after);
+            let answer = repository.record(event).await.unwrap();
+            assert_eq!(answer, model.record(&event));
+        }
+        Step::Adjust { user, by, after } => {
+            let (member, time) = (member_of(user), at(MIDNIGHT + after));
+            let answer = repository.adjust_score(member, delta(by), time);
+            assert_eq!(
+                answer.await.unwrap(),
+                model.adjust_score(member, delta(by), time)
+            );
+        }
+        Step::Rules { per_hour, grace } => {
+            let rules = rules(per_hour, grace);
+            let set = repository.set_guild_rules(guild(GUILD), rules.clone());
+            set.await.unwrap();
+            model.set_guild_rules(guild(GUILD), rules);
+        }
+        Step::Maintain => {
+            database.maintain().await.unwrap();
+        }
+    }
+}
+
+/// Asks for every member's rank, and for leaderboards, at several times.
+async fn compare(database: &Database, model: &Model, asked: &[i64]) {
+    let repository = database.repository();
+    for &after in asked {
+        let time = at(MIDNIGHT + after);
+        for limit in [1, 5, 1_000] {
+            let limit = LeaderboardLimit::new(limit).unwrap();
+            assert_eq!(
+                repository
+                    .top_scores(guild(GUILD), time, limit)
+                    .await
+                    .unwrap(),
+                model.top_scores(guild(GUILD), time, limit),
+                "{limit:?} at {after}"
+            );
+        }
+        for index in 0..24 {
+            let member = member_of(index);
+            assert_eq!(
+                repository.score_rank(member, time).await.unwrap(),
+                model.score_rank(member, time),
+                "user {index} at {after}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn kept_ranks_are_the_models(
+        steps in prop::collection::vec(step(), 1..60),
+        asked in prop::collection::vec(-2_000_i64..60_000, 3),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        on_runtime(async {
+            let database = Database::open(ranked(folder.path())).await.unwrap();
+            let mut model = Model::new();
+            for half in steps.chunks(steps.len().div_ceil(2)) {
+                for step in half {
+                    carry_out(step, &database, &mut model).await;
+                }
+                compare(&database, &model, &asked).await;
+            }
+            database.maintain().await.unwrap();
+            compare(&database, &model, &asked).await;
+            compare(&database, &model, &[4_000, 100_000_000]).await;
+            database.close().await.unwrap();
+        });
+        let path = folder.path().join("roas.db");
+        let members: i64 = query(&path, "SELECT count(*) FROM activity_meter");
+        let ranked: i64 = query(&path, "SELECT count(*) FROM activity_rank");
+        let counted: i64 = query(&path, "SELECT coalesce(sum(members), 0) FROM activity_rank_count");
+        let faded: i64 = query(&path, "SELECT coalesce(sum(members), 0) FROM activity_faded");
+        prop_assert_eq!(ranked, counted);
+        prop_assert_eq!(ranked + faded, members);
+    }
+}
+
+/// Members enough for several steps of the upkeep.
+async fn fill(database: &Database, model: &mut Model, members: u64) {
+    let events: Vec<_> = (1..=members)
+        .map(|user| {
+            let seconds = i64::try_from(user * 7 % 3_000).unwrap();
+            message(member(GUILD, user << 30), MIDNIGHT + seconds)
+        })
+        .collect();
+    for some in events.chunks(1_000) {
+        let answers = database.repository().record_many(some.to_vec()).await;
+        assert_eq!(answers.unwrap(), model.record_many(some).unwrap());
+    }
+}
+
+async fn tops_agree(database: &Database, model: &Model, time: UnixSeconds) {
+    let repository = database.repository();
+    let limit = LeaderboardLimit::new(50).unwrap();
+    assert_eq!(
+        repository
+            .top_scores(guild(GUILD), time, limit)
+            .await
+            .unwrap(),
+        model.top_scores(guild(GUILD), time, limit)
+    );
+    for user in [1, 2, 999, 1_234, 2_500] {
+        let member = member(GUILD, user << 30);
+        assert_eq!(
+            repository.score_rank(member, time).await.unwrap(),
+            model.score_rank(member, time),
+            "{user}"
+        );
+    }
+}
+
+#[test]
+fn a_guild_is_ranked_in_steps_and_anew_when_its_rules_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    on_runtime(async {
+        let database = Database::open(ranked(folder.path())).await.unwrap();
+        let mut model = Model::new();
+        fill(&database, &mut model, 2_500).await;
+        assert_eq!(database.maintain().await.unwrap().ranked_guilds, 1);
+        assert!(query::<i64>(&path, "SELECT count(*) FROM activity_rank") > 500);
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+
+        let rules = rules(60.0, 10);
+        let repository = database.repository();
+        let set = repository.set_guild_rules(guild(GUILD), rules.clone());
+        set.await.unwrap();
+        model.set_guild_rules(guild(GUILD), rules);
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.maintain().await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn ranks_that_somebody_else_spoiled_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    on_runtime(async {
+        let database = Database::open(ranked(folder.path())).await.unwrap();
+        let mut model = Model::new();
+        fill(&database, &mut model, 2_500).await;
+        database.maintain().await.unwrap();
+        raw(
+            &path,
+            "DELETE FROM activity_rank_count; DELETE FROM activity_rank;",
+        );
+        database.maintain().await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn small_guilds_are_not_ranked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    on_runtime(async {
+        let database = Database::open(quick(folder.path())).await.unwrap();
+        fill(&database, &mut Model::new(), 1_000).await;
+        assert_eq!(database.maintain().await.unwrap().ranked_guilds, 0);
+        database.close().await.unwrap();
+    });
+    assert_eq!(query::<i64>(&path, "SELECT count(*) FROM activity_rank"), 0);
+    assert_eq!(
+        query::<i64>(&path, "SELECT members FROM activity_guild"),
+        1_000
+    );
+}
