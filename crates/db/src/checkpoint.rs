@@ -5,8 +5,14 @@
 //! So there are two steps: the maintenance thread copies the bulk, syncs included, and where the WAL
 //! has grown to its ceiling all the same, the writer copies the small rest between two of its own
 //! transactions.
+//!
+//! A reader that keeps an old snapshot keeps the WAL from starting over: SQLite can then do nothing
+//! but let it grow. From half of its limit on, the writer therefore waits between transactions, the
+//! longer the less room is left ([`Pace`]). Transactions become fewer and larger, callers wait longer,
+//! and nobody fails.
 
 use std::fmt;
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -17,6 +23,44 @@ const CHECKPOINT_FRAMES: i64 = 1_000;
 /// Frames in the WAL from which on the writer helps: 16 MiB.
 const CEILING_FRAMES: i64 = 4_096;
 
+/// Bytes of a frame: a page of 4 KiB and its header.
+const FRAME_BYTES: u64 = 4_096 + 24;
+
+/// For how long the room that is left in a WAL is to last, when it cannot start over.
+const HORIZON: Duration = Duration::from_secs(30);
+
+/// The longest wait between two transactions. Beyond its limit a WAL still grows, slowly: callers who
+/// fail would be worse.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How fast a WAL that cannot start over may grow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    limit_frames: i64,
+}
+
+impl Pace {
+    pub(crate) fn new(limit_bytes: u64) -> Self {
+        Self {
+            limit_frames: i64::try_from(limit_bytes / FRAME_BYTES).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// How long to wait after a transaction that added `added` frames to a WAL that has `frames` now:
+    /// as long as such a transaction may take if the room that is left is to last.
+    fn pause(self, frames: i64, added: i64) -> Duration {
+        if frames <= self.limit_frames / 2 {
+            return Duration::ZERO;
+        }
+        let left = u32::try_from(self.limit_frames - frames).unwrap_or(0);
+        let added = u32::try_from(added).unwrap_or(u32::MAX);
+        HORIZON
+            .saturating_mul(added)
+            .checked_div(left)
+            .map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
 /// How far a WAL has been copied.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct WalState {
@@ -25,6 +69,11 @@ pub(crate) struct WalState {
 }
 
 impl WalState {
+    /// Whether the next transaction can start the WAL over, where no reader is on it.
+    const fn is_copied(self) -> bool {
+        self.copied >= self.frames
+    }
+
     /// Copies what can be copied without waiting for anyone. Where a reader still needs old frames,
     /// the state says so, not an error.
     pub(crate) fn after_copying(connection: &Connection) -> rusqlite::Result<Self> {
@@ -57,22 +106,29 @@ pub(crate) struct WalWatch {
     /// The WAL's length when the writer last helped, so that a reader that keeps the WAL from
     /// being copied whole does not cost a checkpoint with every commit.
     helped_at: i64,
+    pace: Pace,
+    /// The WAL's length after the transaction before.
+    frames: i64,
 }
 
 impl WalWatch {
-    pub(crate) fn new(ask: impl Fn() + Send + 'static) -> Self {
+    pub(crate) fn new(pace: Pace, ask: impl Fn() + Send + 'static) -> Self {
         Self {
             ask: Box::new(ask),
             helped_at: 0,
+            pace,
+            frames: 0,
         }
     }
 
-    /// Looks at the WAL after a commit, and sees to it where it has grown.
-    pub(crate) fn after_commit(&mut self, connection: &Connection) {
+    /// Looks at the WAL after a commit, and sees to it where it has grown. Answers how long to wait
+    /// before the next transaction, for the WAL's sake.
+    pub(crate) fn after_commit(&mut self, connection: &Connection) -> Duration {
         // An error here is the next statement's to report.
         let Ok(wal) = WalState::now(connection) else {
-            return;
+            return Duration::ZERO;
         };
+        let added = wal.frames - std::mem::replace(&mut self.frames, wal.frames);
         if wal.frames < self.helped_at {
             self.helped_at = 0;
         }
@@ -85,6 +141,12 @@ impl WalWatch {
                 tracing::warn!(%error, "the writer's checkpoint failed");
             }
         }
+        self.pace.pause(wal.frames, added)
+    }
+
+    /// Copies what can be copied; answers whether the WAL has no need to wait any longer.
+    pub(crate) fn is_relieved(connection: &Connection) -> bool {
+        WalState::after_copying(connection).is_ok_and(WalState::is_copied)
     }
 }
 
@@ -93,5 +155,44 @@ impl fmt::Debug for WalWatch {
         f.debug_struct("WalWatch")
             .field("helped_at", &self.helped_at)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 64 * 1024 * 1024;
+
+    /// How long a WAL gets in `seconds` of transactions of `added` frames each, which take a
+    /// millisecond, while it cannot start over.
+    fn grown_in(seconds: u64, added: i64) -> u64 {
+        let pace = Pace::new(LIMIT);
+        let (mut frames, mut elapsed) = (0, Duration::ZERO);
+        while elapsed < Duration::from_secs(seconds) {
+            frames += added;
+            elapsed += Duration::from_millis(1) + pace.pause(frames, added);
+        }
+        u64::try_from(frames).unwrap() * FRAME_BYTES
+    }
+
+    #[test]
+    fn a_wal_that_cannot_start_over_for_half_a_minute_stays_within_its_limit() {
+        for added in [3, 30, 130] {
+            assert!(grown_in(30, added) < LIMIT, "{added}");
+        }
+        // Even twice as long, where transactions are not too large.
+        assert!(grown_in(60, 30) < LIMIT);
+    }
+
+    #[test]
+    fn up_to_half_of_the_limit_nobody_waits_and_nobody_waits_for_long() {
+        let pace = Pace::new(LIMIT);
+        let limit = i64::try_from(LIMIT / FRAME_BYTES).unwrap();
+        assert_eq!(pace.pause(limit / 2, 1_000), Duration::ZERO);
+        assert!(pace.pause(limit / 2 + 1, 1) > Duration::ZERO);
+        for frames in [limit - 1, limit, limit * 10] {
+            assert_eq!(pace.pause(frames, 1_000), LONGEST_PAUSE);
+        }
     }
 }

@@ -29,6 +29,7 @@ pub struct Config {
     pub(crate) batch_limit: usize,
     pub(crate) remember_events_for: Duration,
     pub(crate) rank_guilds_from: u64,
+    pub(crate) wal_limit_bytes: u64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) vfs: Option<String>,
     pub(crate) migration_wait: Duration,
@@ -91,6 +92,7 @@ impl Config {
             batch_limit: 4_096,
             remember_events_for: Duration::from_hours(7 * 24),
             rank_guilds_from: 2_000,
+            wal_limit_bytes: 64 * 1024 * 1024,
             clock: Arc::new(SystemClock),
             vfs: None,
             migration_wait: Duration::from_hours(1),
@@ -174,6 +176,17 @@ impl Config {
     pub fn rank_guilds_from(self, members: u64) -> Self {
         Self {
             rank_guilds_from: members,
+            ..self
+        }
+    }
+
+    /// How large the WAL may get while a reader keeps an old snapshot, in bytes. From half of it on the
+    /// writer waits between transactions, so that they become fewer and larger: callers wait up to half
+    /// a second longer, and none fails. `u64::MAX` lets the WAL grow as it will. Default: 64 MiB.
+    #[must_use]
+    pub fn wal_limit(self, bytes: u64) -> Self {
+        Self {
+            wal_limit_bytes: bytes,
             ..self
         }
     }

@@ -10,6 +10,7 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+use crate::checkpoint::Pace;
 use crate::config::{Access, Config};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode, wal_path};
 use crate::error::{OpenError, SqliteError, closed};
@@ -136,7 +137,8 @@ impl Database {
         let reading = factory.clone().unclaimed();
         let readers = ReaderPool::new(reading, ReaderMode::Beside, config.readers, first);
 
-        let (wal_watch, jobs, maintenance) = maintenance::channel();
+        let (wal_watch, jobs, maintenance) =
+            maintenance::channel(Pace::new(config.wal_limit_bytes));
         let (writer, worker) = writer::pair(
             WorkerConfig {
                 factory: factory.clone(),

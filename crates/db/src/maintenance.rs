@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::busy;
-use crate::checkpoint::{WalState, WalWatch};
+use crate::checkpoint::{Pace, WalState, WalWatch};
 use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::holder::LockHolder;
@@ -24,8 +24,8 @@ use crate::writer::{Upkeep, Work, Writer};
 /// How often event ids are looked through for old ones.
 const INTERVAL: Duration = Duration::from_mins(10);
 
-/// How often the ranks of large guilds are looked after.
-const RANK_INTERVAL: Duration = Duration::from_secs(10);
+/// How often the ranks of large guilds are looked after, and the WAL's size.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Ids looked at, and at most forgotten, in one step.
 const IDS_PER_STEP: u32 = 2_000;
@@ -67,11 +67,11 @@ pub(crate) struct Maintenance {
 }
 
 /// The writer's eye on the WAL, a sender for whoever asks for a round, and the thread's side.
-pub(crate) fn channel() -> (WalWatch, SyncSender<Job>, Maintenance) {
+pub(crate) fn channel(pace: Pace) -> (WalWatch, SyncSender<Job>, Maintenance) {
     let (sender, jobs) = sync_channel(JOBS);
     let asker = sender.clone();
     // A full queue holds such a request already; without the thread, the writer copies alone.
-    let watch = WalWatch::new(move || drop(asker.try_send(Job::Checkpoint)));
+    let watch = WalWatch::new(pace, move || drop(asker.try_send(Job::Checkpoint)));
     (watch, sender, Maintenance { jobs })
 }
 
@@ -90,9 +90,9 @@ impl Maintenance {
     /// Works until nobody is left to ask for anything.
     pub(crate) fn run(self, connection: &Connection, config: &MaintenanceConfig) {
         let mut next_round = Instant::now() + INTERVAL;
-        let mut next_ranks = Instant::now();
+        let mut next_upkeep = Instant::now();
         loop {
-            let next = next_round.min(next_ranks);
+            let next = next_round.min(next_upkeep);
             match self
                 .jobs
                 .recv_timeout(next.saturating_duration_since(Instant::now()))
@@ -105,11 +105,12 @@ impl Maintenance {
                 Ok(Job::Round(reply)) => {
                     let _ = reply.send(round(connection, config));
                 }
-                Err(RecvTimeoutError::Timeout) if next_ranks <= next_round => {
-                    if let Err(error) = keep_ranks(connection, config) {
-                        tracing::warn!(%error, "the ranks were not kept up; it is tried again");
+                Err(RecvTimeoutError::Timeout) if next_upkeep <= next_round => {
+                    let kept = keep_ranks(connection, config);
+                    if let Err(error) = kept.and_then(|_| shrink(connection, config)) {
+                        tracing::warn!(%error, "the upkeep failed; it is tried again");
                     }
-                    next_ranks = Instant::now() + RANK_INTERVAL;
+                    next_upkeep = Instant::now() + UPKEEP_INTERVAL;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     next_round = Instant::now() + INTERVAL;
@@ -129,17 +130,7 @@ fn round(
 ) -> Result<MaintenanceReport, RepositoryError> {
     let forgotten_events = forget_old_events(connection, config)?;
     let ranked_guilds = keep_ranks(connection, config)?;
-    let mut wal = checkpoint(connection, config)?;
-    if fs::metadata(wal_path(config.factory.path())).is_ok_and(|file| file.len() > LARGE_WAL_BYTES)
-    {
-        busy::allow(TRUNCATE_WAIT);
-        match WalState::after_truncating(connection) {
-            Ok(after) => wal = after,
-            // Somebody is at work; there is another round.
-            Err(error) if is_contended(&error) => {}
-            Err(error) => return Err(repository_error("cut the WAL back", error)),
-        }
-    }
+    let wal = shrink(connection, config)?;
     let count = |frames: i64| u64::try_from(frames).unwrap_or(0);
     Ok(MaintenanceReport {
         forgotten_events,
@@ -147,6 +138,26 @@ fn round(
         wal_frames: count(wal.frames),
         checkpointed_frames: count(wal.copied),
     })
+}
+
+/// Checkpoints, and cuts a large WAL file back.
+fn shrink(
+    connection: &Connection,
+    config: &MaintenanceConfig,
+) -> Result<WalState, RepositoryError> {
+    let wal = checkpoint(connection, config)?;
+    let large = fs::metadata(wal_path(config.factory.path()))
+        .is_ok_and(|file| file.len() > LARGE_WAL_BYTES);
+    if !large {
+        return Ok(wal);
+    }
+    busy::allow(TRUNCATE_WAIT);
+    match WalState::after_truncating(connection) {
+        Ok(after) => Ok(after),
+        // Somebody is at work; there is another round.
+        Err(error) if is_contended(&error) => Ok(wal),
+        Err(error) => Err(repository_error("cut the WAL back", error)),
+    }
 }
 
 fn checkpoint(

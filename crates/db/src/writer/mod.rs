@@ -73,6 +73,7 @@ struct Counters {
     lock_wait_us: AtomicU64,
     retries: AtomicU64,
     reopened: AtomicU64,
+    pauses: AtomicU64,
 }
 
 /// What the writer has done since it was opened.
@@ -92,6 +93,8 @@ pub struct WriterStats {
     pub retries: u64,
     /// How often a failed connection was opened anew.
     pub reopened: u64,
+    /// How often it waited between transactions because a reader kept the WAL from starting over.
+    pub pauses: u64,
 }
 
 impl Shared {
@@ -120,6 +123,10 @@ impl Shared {
 
     fn retried(&self) {
         self.stats.retries.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn paused(&self) {
+        self.stats.pauses.fetch_add(1, Ordering::Relaxed);
     }
 
     fn reopened(&self) {
@@ -244,6 +251,7 @@ impl Writer {
             lock_wait: Duration::from_micros(get(&stats.lock_wait_us)),
             retries: get(&stats.retries),
             reopened: get(&stats.reopened),
+            pauses: get(&stats.pauses),
         }
     }
 }

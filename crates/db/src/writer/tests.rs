@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::{Work, Worker, WorkerConfig, Writer, pair};
+use crate::checkpoint::Pace;
 use crate::config::Config;
 use crate::connection::{ConnectionFactory, FileIdentity};
 use crate::maintenance;
@@ -31,7 +32,7 @@ fn idle(batch_limit: usize) -> Idle {
     let factory = ConnectionFactory::new(&config).unwrap();
     let (connection, journal_mode) = factory.open_writer().unwrap();
     let identity = FileIdentity::of(factory.path()).unwrap();
-    let (wal_watch, _, _) = maintenance::channel();
+    let (wal_watch, _, _) = maintenance::channel(Pace::new(u64::MAX));
     let clock = Arc::new(ManualClock::new(at(MIDNIGHT)));
     let config = WorkerConfig {
         factory,

@@ -59,6 +59,10 @@ const WAKE_IN_A_TASK: usize = 8;
 /// Measured with 8 to 64 tasks: 10 to 25 % more throughput; longer gains nothing.
 const SPIN: Duration = Duration::from_micros(30);
 
+/// How often a paused writer looks whether the WAL can start over: the one who keeps it from that is
+/// another process, which tells nobody.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Requests that are committed. Dropping them is what answers them, so that none is missed where a
 /// runtime that shuts down drops the task.
 struct Answers(Vec<Command>);
@@ -215,8 +219,26 @@ impl Worker {
                 return SessionEnd::Broken;
             }
             if self.config.journal_mode == JournalMode::Wal {
-                self.config.wal_watch.after_commit(connection);
+                let pause = self.config.wal_watch.after_commit(connection);
+                self.pause(connection, pause);
             }
+        }
+    }
+
+    /// Waits for a WAL that cannot start over, until it can, at most for `pause`. Whoever closes the
+    /// database does not wait.
+    fn pause(&self, connection: &Connection, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        let until = Instant::now() + pause;
+        self.shared.paused();
+        while !self.shared.is_closing() && !WalWatch::is_relieved(connection) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(LOOK_AGAIN));
         }
     }
 
