@@ -373,7 +373,7 @@ impl Drive {
             Loss::Tail { kept, .. } => places.get(kept.saturating_sub(1)).copied(),
             _ => None,
         };
-        let mut keeps = |name: Option<&str>, at: usize, sector: u64| match loss {
+        let mut survives = |name: Option<&str>, at: usize, sector: u64| match loss {
             Loss::Everything => false,
             Loss::Nothing => true,
             Loss::Tail { sectors, .. } => {
@@ -381,13 +381,13 @@ impl Drive {
             }
             Loss::Changes { .. } => kept_changes.contains(&at),
             Loss::Sectors { kept, .. } => rng.u8(..100) < *kept,
-            Loss::OneFile { name: lost } => name != Some(lost),
-            Loss::OtherFiles { name: kept } => name == Some(kept),
+            Loss::OneFile { name: excluded } => name != Some(excluded),
+            Loss::OtherFiles { name: only } => name == Some(only),
         };
 
         let mut names = self.names.clone();
         for (at, naming) in &self.pending_names {
-            if keeps(Some(naming.name()), *at, 0) {
+            if survives(Some(naming.name()), *at, 0) {
                 naming.apply(&mut names);
             }
         }
@@ -397,7 +397,7 @@ impl Drive {
             let mut contents = durable.clone();
             for Pending { at, change } in pending {
                 let called = self.called.get(&file).map(String::as_str);
-                change.apply(&mut contents, |sector| keeps(called, *at, sector), fill);
+                change.apply(&mut contents, |sector| survives(called, *at, sector), fill);
             }
             image.files.insert(name, contents);
         }

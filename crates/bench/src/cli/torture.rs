@@ -41,11 +41,11 @@ pub(super) struct TortureArgs {
 pub(super) fn torture(args: &TortureArgs) -> Result<ExitCode, CliError> {
     let chosen = chosen(faults(), &args.only)?;
     if args.list {
-        let lines: String = chosen
+        let lines: Vec<String> = chosen
             .iter()
             .map(|fault| format!("{}: {}\n", fault.name(), fault.about()))
             .collect();
-        output::result(&lines).map_err(CliError::failed)?;
+        output::result(&lines.concat()).map_err(CliError::failed)?;
         return Ok(ExitCode::SUCCESS);
     }
     let folder = args.dir.clone().unwrap_or_else(std::env::temp_dir);

@@ -14,7 +14,7 @@ use super::{Broken, Fault, Findings, Round};
 pub(super) struct Power {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
-    pub(super) power: PowerLoss,
+    pub(super) session: PowerLoss,
 }
 
 impl Power {
@@ -29,13 +29,13 @@ impl Power {
                 name: "power-full",
                 about: "the power fails at any point under synchronous=FULL: nothing acknowledged \
                         is lost, nothing counts twice",
-                power: long.clone(),
+                session: long.clone(),
             },
             Self {
                 name: "power-normal",
                 about: "the power fails under synchronous=NORMAL: the file is whole, only a tail \
                         is missing",
-                power: PowerLoss {
+                session: PowerLoss {
                     durability: Durability::Normal,
                     acknowledged_survives: false,
                     ..long.clone()
@@ -44,7 +44,7 @@ impl Power {
             Self {
                 name: "power-journal",
                 about: "the power fails where WAL is not to be had: as under power-full",
-                power: PowerLoss {
+                session: PowerLoss {
                     shared_memory: SharedMemory::Missing,
                     steps: 60,
                     ..long
@@ -64,7 +64,7 @@ impl Fault for Power {
     }
 
     fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
-        self.power.round(round.seed, round.folder)
+        self.session.round(round.seed, round.folder)
     }
 }
 
