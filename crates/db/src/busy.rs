@@ -2,7 +2,7 @@
 //!
 //! SQLite's file locks have no queue and no wake-up, so waiting is polling. SQLite's own handler
 //! grows its sleeps to 100 ms, which shows as a tail of 200 ms between processes that each hold the
-//! lock for a millisecond. This one sleeps between a quarter and two milliseconds, at random, so
+//! lock for a millisecond. This one sleeps between an eighth of a millisecond and one, at random, so
 //! that neighbours do not poll in step.
 
 use std::cell::RefCell;
@@ -12,7 +12,7 @@ use fastrand::Rng;
 use rusqlite::Connection;
 
 const FIRST_SLEEP: Duration = Duration::from_micros(250);
-const LONGEST_SLEEP: Duration = Duration::from_millis(2);
+const LONGEST_SLEEP: Duration = Duration::from_millis(1);
 
 // rusqlite's handler is a plain function in part of the supported version range, so what one
 // attempt may spend is kept per thread. A connection is used by one thread at a time, and SQLite
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sleeps_grow_to_two_milliseconds_and_end_with_the_budget() {
+    fn sleeps_grow_to_a_millisecond_and_end_with_the_budget() {
         let start = Instant::now();
         let mut wait = Wait {
             budget: Duration::from_millis(20),

@@ -364,7 +364,7 @@ impl Drive {
         }
         // What stands where a file has grown and nothing was written: a hole, or old bytes.
         let fill = if rng.bool() { 0 } else { 0xa5 };
-        let on_disk: HashSet<usize> = match loss {
+        let kept_changes: HashSet<usize> = match loss {
             Loss::Tail { kept, .. } => places.iter().copied().take(*kept).collect(),
             Loss::Changes { .. } => places.iter().copied().filter(|_| rng.bool()).collect(),
             _ => HashSet::new(),
@@ -373,21 +373,21 @@ impl Drive {
             Loss::Tail { kept, .. } => places.get(kept.saturating_sub(1)).copied(),
             _ => None,
         };
-        let mut keeps = |file: Option<&str>, at: usize, sector: u64| match loss {
+        let mut survives = |name: Option<&str>, at: usize, sector: u64| match loss {
             Loss::Everything => false,
             Loss::Nothing => true,
             Loss::Tail { sectors, .. } => {
-                on_disk.contains(&at) && (torn != Some(at) || sector < *sectors)
+                kept_changes.contains(&at) && (torn != Some(at) || sector < *sectors)
             }
-            Loss::Changes { .. } => on_disk.contains(&at),
+            Loss::Changes { .. } => kept_changes.contains(&at),
             Loss::Sectors { kept, .. } => rng.u8(..100) < *kept,
-            Loss::OneFile { name: gone } => file != Some(gone),
-            Loss::OtherFiles { name: kept } => file == Some(kept),
+            Loss::OneFile { name: excluded } => name != Some(excluded),
+            Loss::OtherFiles { name: only } => name == Some(only),
         };
 
         let mut names = self.names.clone();
         for (at, naming) in &self.pending_names {
-            if keeps(Some(naming.name()), *at, 0) {
+            if survives(Some(naming.name()), *at, 0) {
                 naming.apply(&mut names);
             }
         }
@@ -397,7 +397,7 @@ impl Drive {
             let mut contents = durable.clone();
             for Pending { at, change } in pending {
                 let called = self.called.get(&file).map(String::as_str);
-                change.apply(&mut contents, |sector| keeps(called, *at, sector), fill);
+                change.apply(&mut contents, |sector| survives(called, *at, sector), fill);
             }
             image.files.insert(name, contents);
         }

@@ -57,7 +57,7 @@ pub(super) fn play() -> Option<ExitCode> {
 pub(super) fn torture(args: &TortureArgs) -> Result<ExitCode, CliError> {
     let chosen = chosen(faults(), &args.only)?;
     if args.list {
-        let lines: Vec<_> = chosen
+        let lines: Vec<String> = chosen
             .iter()
             .map(|fault| format!("{}: {}\n", fault.name(), fault.about()))
             .collect();
