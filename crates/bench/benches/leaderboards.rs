@@ -7,7 +7,7 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use fastrand::Rng;
 use roas_bench::keys::{Keys, Members};
-use roas_bench::operations::prefilled_at;
+use roas_bench::operations::begins_at;
 use roas_db::{Config, Database, Durability};
 use roas_domain::{
     ActivityEvent, ActivityRepository, LeaderboardLimit, MAX_EVENTS_PER_CALL, UnixSeconds,
@@ -29,7 +29,7 @@ fn leaderboards(criterion: &mut Criterion) {
         runtime.block_on(fill(&*repository, &members));
 
         let guild = members.guilds().next().expect("one guild");
-        let at = prefilled_at().saturating_add(SPREAD_S);
+        let at = begins_at();
         criterion.bench_with_input(
             BenchmarkId::new("top 10", size),
             &guild,
@@ -65,7 +65,7 @@ async fn fill(repository: &dyn ActivityRepository, members: &Members) {
     for member in members.all() {
         let first = rng.i64(0..SPREAD_S / 2);
         for message in 0..rng.i64(1..=3) {
-            let at: UnixSeconds = prefilled_at().saturating_add(first + message * 120);
+            let at: UnixSeconds = begins_at().saturating_add(first + message * 120 - SPREAD_S);
             some.push(ActivityEvent {
                 id: None,
                 member,

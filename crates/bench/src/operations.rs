@@ -165,20 +165,40 @@ impl Iterator for Operations {
     }
 }
 
-/// When the messages were written that a run finds in the database: an hour before the first of its
-/// own.
+/// When simulated time begins: no message of a run is older.
 ///
 /// # Panics
 ///
 /// Never: the time is within its bounds.
 #[must_use]
-pub fn prefilled_at() -> UnixSeconds {
-    UnixSeconds::new(START_UNIX_S - 3_600).expect("within the bounds")
+pub fn begins_at() -> UnixSeconds {
+    UnixSeconds::new(START_UNIX_S).expect("within the bounds")
+}
+
+/// Over how long the messages are spread that a run finds in the database.
+const PREFILLED_OVER_S: i64 = 1_800;
+
+/// Coprime to [`PREFILLED_OVER_S`]: members in a row lie far apart in time.
+const PREFILL_STRIDE_S: i64 = 1_109;
+
+/// The messages that a run finds in the database: one of each member, in the half hour before its
+/// own begin, each second with as many as the next. By the default rules a score of one message is
+/// whole for 5 minutes and gone after 15, so that as the run begins half of them are gone, and those
+/// that are left differ.
+pub fn prefill(members: &Members) -> impl Iterator<Item = (MemberKey, UnixSeconds)> + '_ {
+    (0..).zip(members.all()).map(|(index, member): (i64, _)| {
+        let before = 1 + index
+            .wrapping_mul(PREFILL_STRIDE_S)
+            .rem_euclid(PREFILLED_OVER_S);
+        (member, begins_at().saturating_add(-before))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+
+    use roas_domain::{GuildRules, Score};
 
     use super::*;
     use crate::scenario::Length;
@@ -252,6 +272,21 @@ mod tests {
             .map(Operation::stream)
             .collect();
         assert_eq!(streams, [0, 1, 2, 3, 4, 0]);
+    }
+
+    #[test]
+    fn half_of_the_scores_that_a_run_finds_have_faded_as_it_begins() {
+        let members = Members::new(2, 1_800, crate::keys::Keys::Uniform);
+        let rules = GuildRules::default().score;
+        let one = Score::new(1.0).unwrap();
+        let scores: Vec<f64> = prefill(&members)
+            .map(|(_, at)| rules.decayed(one, at, begins_at()).get())
+            .collect();
+        assert_eq!(scores.len(), 3_600);
+        let faded = scores.iter().filter(|score| **score <= 0.0).count();
+        assert!((1_780..=1_820).contains(&faded), "{faded} of 3,600");
+        let whole = scores.iter().filter(|score| **score >= 1.0).count();
+        assert!((580..=620).contains(&whole), "{whole} of 3,600");
     }
 
     #[test]

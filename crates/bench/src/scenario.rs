@@ -37,6 +37,8 @@ pub struct Scenario {
     pub processes: u32,
     /// Reading callers in each process.
     pub readers: u32,
+    /// The pause of a reading caller between an answer and its next read; without it there is none.
+    pub read_every: Option<Duration>,
     /// Guilds.
     pub guilds: u64,
     /// Members of each guild.
@@ -120,6 +122,7 @@ impl Default for Scenario {
             tasks: 64,
             processes: 1,
             readers: 0,
+            read_every: None,
             guilds: 5,
             members: 1_000,
             keys: Keys::Zipf(1.1),
@@ -232,6 +235,10 @@ impl Scenario {
         add("processes", &self.processes);
         if self.readers > 0 {
             add("readers", &self.readers);
+        }
+        if let Some(pause) = self.read_every {
+            // In seconds, because it may be shorter than a millisecond.
+            add("read-every", &format_args!("{}s", pause.as_secs_f64()));
         }
         add("guilds", &self.guilds);
         add("members", &self.members);

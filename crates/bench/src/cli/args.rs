@@ -40,6 +40,9 @@ pub(super) struct LoadArgs {
     /// Reading callers in each process, beside the writing ones
     #[arg(long, value_name = "N")]
     pub(super) readers: Option<u32>,
+    /// Pause of a reading caller between an answer and its next read [default: none]
+    #[arg(long, value_parser = duration)]
+    read_every: Option<Duration>,
     /// Guilds
     #[arg(long, value_name = "N", default_value_t = 5)]
     guilds: u64,
@@ -150,6 +153,7 @@ impl LoadArgs {
     pub(super) fn base(&self, lengths: Lengths) -> Scenario {
         Scenario {
             readers: self.readers.unwrap_or(0),
+            read_every: self.read_every,
             guilds: self.guilds,
             members: self.members,
             keys: self.keys,
@@ -226,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_scenario_is_repeated_by_its_own_options() {
-        let line = "--engine raw --tasks 3 --readers 2 --guilds 7 --members 9 --keys hot:4 \
+        let line = "--engine raw --tasks 3 --readers 2 --read-every 2.5ms --guilds 7 --members 9 --keys hot:4 \
                     --synchronous normal --batch 50 --rate 12.5 --seed 9 --warmup 250ms \
                     --duration 1.5s --prefill --neighbours lock,reader --hold 1500ms";
         let line: Vec<_> = line.split_whitespace().collect();

@@ -15,6 +15,7 @@ pub(super) async fn write(writer: Writer) {
         per_call,
         start,
         mut recorder,
+        reached,
     } = writer;
     let until = recorder.window().until;
     let mut batch = Vec::with_capacity(per_call);
@@ -28,6 +29,9 @@ pub(super) async fn write(writer: Writer) {
         }
         let outcome = session.write(&batch).await;
         let failed = outcome.is_err();
+        if !failed {
+            reached.raise(&batch);
+        }
         recorder.record(called, Instant::now(), batch.len() as u64, outcome);
         if failed {
             tokio::time::sleep(PAUSE_AFTER_FAILURE).await;

@@ -6,6 +6,7 @@ mod closed;
 mod coordinate;
 mod open;
 mod process;
+mod reached;
 mod reader;
 mod report;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::engine::{BoxError, Description, Engine, Execution, ReadSession, Sessi
 use crate::operations::Operations;
 use crate::scenario::{Length, Scenario};
 use crate::stats::{Measurements, Recorder, Usage, Window};
+use reached::Reached;
 
 pub use coordinate::{Coordinated, Progress, RunError, coordinate};
 pub use process::{WORKER, serve};
@@ -116,12 +118,19 @@ impl Driver {
         let all = Measurements::new(window, slice(window.length()));
         let execution = self.engine.execution();
         let stop = Arc::new(AtomicBool::new(false));
+        let reached = Reached::new();
         let reading = start_readers(
             &scenario,
             self.process,
             execution,
             self.sessions.reading,
-            || (start, all.recorder(0), Arc::clone(&stop)),
+            || reader::Pace {
+                start,
+                every: scenario.read_every,
+                reached: reached.clone(),
+                stop: Arc::clone(&stop),
+                recorder: all.recorder(0),
+            },
         )?;
         let writing = start_writers(
             &scenario,
@@ -129,7 +138,7 @@ impl Driver {
             execution,
             self.engine.operations_per_call(),
             self.sessions.writing,
-            |worker| (start, all.recorder(worker)),
+            |worker| (start, all.recorder(worker), reached.clone()),
         )?;
 
         tokio::time::sleep_until(from).await;
@@ -205,20 +214,21 @@ fn start_writers(
     execution: Execution,
     per_call: usize,
     sessions: Vec<Box<dyn Session>>,
-    recorder: impl Fn(u32) -> (Instant, Recorder),
+    recorder: impl Fn(u32) -> (Instant, Recorder, Reached),
 ) -> Result<Vec<oneshot::Receiver<()>>, BoxError> {
     let members = Arc::new(scenario.all_members());
     let workers = workers(execution, scenario);
     let mut started = Vec::new();
     for (worker, session) in (0..workers).zip(sessions) {
         let operations = Operations::of(scenario, &members, process, worker, workers);
-        let (start, recorder) = recorder(worker);
+        let (start, recorder, reached) = recorder(worker);
         let writer = Writer {
             session,
             operations,
             per_call,
             start,
             recorder,
+            reached,
         };
         let name = format!("writer-{worker}");
         let turn = (process * workers + worker, scenario.processes * workers);
@@ -238,15 +248,14 @@ fn start_readers(
     process: u32,
     execution: Execution,
     sessions: Vec<Box<dyn ReadSession>>,
-    recorder: impl Fn() -> (Instant, Recorder, Arc<AtomicBool>),
+    pace: impl Fn() -> reader::Pace,
 ) -> Result<Vec<oneshot::Receiver<reader::Reads>>, BoxError> {
     let mut started = Vec::new();
     for (number, session) in (0..scenario.readers).zip(sessions) {
         let members = scenario.all_members();
         let seed =
             scenario.seed ^ u64::from(process * scenario.readers + number + 1).rotate_right(20);
-        let (start, recorder, stop) = recorder();
-        let reading = reader::read(session, members, seed, start, recorder, stop);
+        let reading = reader::read(session, members, seed, pace());
         started.push(spawn(execution, format!("reader-{number}"), reading)?);
     }
     Ok(started)
@@ -259,6 +268,7 @@ struct Writer {
     per_call: usize,
     start: Instant,
     recorder: Recorder,
+    reached: Reached,
 }
 
 /// Starts a caller: the same code on a task or on a thread of its own.

@@ -64,6 +64,7 @@ pub(super) async fn write(writer: Writer, pace: Pace) {
         per_call,
         start,
         mut recorder,
+        reached,
     } = writer;
     let window = recorder.window();
     let give_up = window
@@ -98,6 +99,9 @@ pub(super) async fn write(writer: Writer, pace: Pace) {
             due
         };
         let outcome = session.write(&batch).await;
+        if outcome.is_ok() {
+            reached.raise(&batch);
+        }
         recorder.record(counted_from, Instant::now(), batch.len() as u64, outcome);
         tokio::task::coop::consume_budget().await;
     }

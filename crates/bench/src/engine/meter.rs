@@ -15,7 +15,7 @@ use super::{
     BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, Read, ReadSession,
     Session,
 };
-use crate::operations::{Operation, prefilled_at};
+use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
 
 /// What a write is.
@@ -35,14 +35,16 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Makes the database. For [`Write::Adjust`] no score may stop at its maximum, because the sum
+    /// Makes the database, with the ranks of its large guilds, which the maintenance thread would
+    /// otherwise make during the run. Nothing of it has to survive the machine, so it is made under
+    /// NORMAL, whatever the run is under. For [`Write::Adjust`] no score may stop at its maximum, because the sum
     /// of the scores is then the count of the operations.
     pub(super) async fn prepare(
         write: Write,
         scenario: &Scenario,
         database: &Path,
     ) -> Result<(), BoxError> {
-        let meter = Self::open(write, scenario, database).await?;
+        let meter = Self::open_with(write, Durability::Normal, database).await?;
         let members = scenario.all_members();
         if write == Write::Adjust {
             let unbounded = GuildRules::default();
@@ -58,10 +60,10 @@ impl Meter {
             }
         }
         if scenario.prefill {
-            let mut events = members.all().map(|member| ActivityEvent {
+            let mut events = prefill(&members).map(|(member, at)| ActivityEvent {
                 id: None,
                 member,
-                at: prefilled_at(),
+                at,
             });
             loop {
                 let some: Vec<_> = events.by_ref().take(MAX_EVENTS_PER_CALL).collect();
@@ -70,6 +72,7 @@ impl Meter {
                 }
                 meter.repository.record_many(some).await?;
             }
+            meter.database.maintain().await?;
         }
         drop(meter.repository);
         meter.database.close().await?;
@@ -85,6 +88,14 @@ impl Meter {
             Synchronous::Full => Durability::Full,
             Synchronous::Normal => Durability::Normal,
         };
+        Self::open_with(write, durability, database).await
+    }
+
+    async fn open_with(
+        write: Write,
+        durability: Durability,
+        database: &Path,
+    ) -> Result<Self, BoxError> {
         let database = Database::open(Config::new(database).durability(durability)).await?;
         Ok(Self {
             repository: Arc::new(database.repository()),
@@ -182,17 +193,15 @@ struct Reading(Arc<dyn ActivityRepository>);
 #[async_trait]
 impl ReadSession for Reading {
     async fn read(&mut self, read: Read) -> Result<(), Failure> {
-        // A time at which most scores have begun to fall, as they have when a bot asks.
-        let at = prefilled_at().saturating_add(4_500);
         match read {
             Read::Member(member) => self.0.find_member(member).await.map(drop),
-            Read::Leaderboard(member) => {
+            Read::Leaderboard(member, at) => {
                 let top = self
                     .0
                     .top_scores(member.guild, at, LeaderboardLimit::default());
                 top.await.map(drop)
             }
-            Read::Rank(member) => self.0.score_rank(member, at).await.map(drop),
+            Read::Rank(member, at) => self.0.score_rank(member, at).await.map(drop),
         }
         .map_err(failed)
     }

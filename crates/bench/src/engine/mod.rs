@@ -26,7 +26,7 @@ use std::fmt;
 use std::path::Path;
 
 use async_trait::async_trait;
-use roas_domain::MemberKey;
+use roas_domain::{MemberKey, UnixSeconds};
 use serde::{Deserialize, Serialize};
 
 use crate::operations::Operation;
@@ -111,10 +111,10 @@ pub trait ReadSession: Send {
 pub enum Read {
     /// What is stored of a member.
     Member(MemberKey),
-    /// The ten greatest scores of the member's guild.
-    Leaderboard(MemberKey),
-    /// The member's place by score.
-    Rank(MemberKey),
+    /// The ten greatest scores of the member's guild, as they are at a time.
+    Leaderboard(MemberKey, UnixSeconds),
+    /// The member's place by score, as it is at a time.
+    Rank(MemberKey, UnixSeconds),
 }
 
 impl Read {
@@ -126,8 +126,8 @@ impl Read {
     pub const fn kind(&self) -> usize {
         match self {
             Self::Member(_) => 0,
-            Self::Leaderboard(_) => 1,
-            Self::Rank(_) => 2,
+            Self::Leaderboard(..) => 1,
+            Self::Rank(..) => 2,
         }
     }
 }

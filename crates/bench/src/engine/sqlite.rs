@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::{BoxError, Counters, Description, Failure, FailureKind, Read, ReadSession, table};
-use crate::operations::{Operation, prefilled_at};
+use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
 
 /// What the sessions of an engine have done.
@@ -66,9 +66,9 @@ impl Setup {
         if scenario.prefill {
             let transaction = connection.transaction()?;
             let mut upsert = transaction.prepare(table::UPSERT)?;
-            for member in scenario.all_members().all() {
+            for (member, at) in prefill(&scenario.all_members()) {
                 let (guild, user) = (member.guild.to_i64(), member.user.to_i64());
-                upsert.execute((guild, user, table::GAIN, prefilled_at().get()))?;
+                upsert.execute((guild, user, table::GAIN, at.get()))?;
             }
             drop(upsert);
             transaction.commit()?;
@@ -223,7 +223,8 @@ impl ReadSession for Reader {
                 let score = select.query_row(key, |row| row.get::<_, f64>(0)).optional();
                 score.map(|score| i64::from(score.is_some()))
             }),
-            Read::Leaderboard(member) => {
+            // A score is ranked as it is stored: these engines do not let it fade.
+            Read::Leaderboard(member, _) => {
                 self.0
                     .prepare_cached(table::LEADERBOARD)
                     .and_then(|mut select| {
@@ -235,7 +236,7 @@ impl ReadSession for Reader {
                         Ok(users)
                     })
             }
-            Read::Rank(member) => self.0.prepare_cached(table::RANK).and_then(|mut select| {
+            Read::Rank(member, _) => self.0.prepare_cached(table::RANK).and_then(|mut select| {
                 let key = (member.guild.to_i64(), member.user.to_i64());
                 select.query_row(key, |row| row.get(0))
             }),

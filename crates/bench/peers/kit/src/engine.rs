@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use roas_bench::engine::{
     BoxError, Description, Engine, EngineSet, Execution, Failure, Read, ReadSession, Session, table,
 };
-use roas_bench::operations::{Operation, prefilled_at};
+use roas_bench::operations::{Operation, prefill};
 use roas_bench::scenario::Scenario;
 
 use crate::{FACTS, Message, Peer, Prefill, SQLITE_VERSION, Setup};
@@ -49,19 +49,19 @@ fn setup<P: Peer>(scenario: &Scenario, database: &Path) -> Result<Setup, BoxErro
 #[async_trait]
 impl<P: Peer> EngineSet for Peers<P> {
     async fn prepare(&self, scenario: &Scenario, database: &Path) -> Result<(), BoxError> {
-        let prefill: Prefill = if scenario.prefill {
+        let messages: Prefill = if scenario.prefill {
             let members = scenario.all_members();
-            let messages = members.all().map(|member| Message {
+            let messages = prefill(&members).map(|(member, at)| Message {
                 guild: member.guild.to_i64(),
                 user: member.user.to_i64(),
                 gain: table::GAIN,
-                at: prefilled_at().get(),
+                at: at.get(),
             });
             Box::new(messages.collect::<Vec<_>>().into_iter())
         } else {
             Box::new(std::iter::empty())
         };
-        P::create(setup::<P>(scenario, database)?, prefill).await
+        P::create(setup::<P>(scenario, database)?, messages).await
     }
 
     async fn open(

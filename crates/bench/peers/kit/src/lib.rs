@@ -127,8 +127,9 @@ impl From<Read> for Question {
     fn from(read: Read) -> Self {
         match read {
             Read::Member(member) => Self::Member(member.guild.to_i64(), member.user.to_i64()),
-            Read::Leaderboard(member) => Self::Leaderboard(member.guild.to_i64()),
-            Read::Rank(member) => Self::Rank(member.guild.to_i64(), member.user.to_i64()),
+            // Ranked as they are stored: a peer's scores do not fade.
+            Read::Leaderboard(member, _) => Self::Leaderboard(member.guild.to_i64()),
+            Read::Rank(member, _) => Self::Rank(member.guild.to_i64(), member.user.to_i64()),
         }
     }
 }

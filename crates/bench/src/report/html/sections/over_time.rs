@@ -1,9 +1,9 @@
-//! Latency and throughput over the measured window.
+//! Latency, throughput and the size of the WAL over the measured window.
 
-use crate::result::{Interval, RunResult};
+use crate::result::{Interval, RunResult, WalSizes};
 
 use super::super::charts::{Axis, Chart, Line, Marks, Style};
-use super::super::format::{float, length, micros, rate, seconds, short};
+use super::super::format::{bytes, float, length, micros, rate, seconds, short};
 use super::super::markup::Page;
 use super::super::shown::{Panel, Shown};
 use super::{listed, put_panels};
@@ -83,6 +83,7 @@ pub(in super::super) fn put(page: &mut Page, panels: &[Panel<'_>]) {
                 chart.put(page);
             }
         }
+        put_wal(page, place, panel);
         page.put(format_args!("</div>\n"));
         if high <= 0.0 {
             page.paragraph("The timelines have too few calls in a slice to show latencies.");
@@ -129,6 +130,58 @@ fn put_throughput(page: &mut Page, place: usize, panel: &Panel<'_>, slices: &[Sl
         marks: Marks::Some,
     };
     chart.put(page);
+}
+
+/// How large the WAL was, of the runs that know.
+fn put_wal(page: &mut Page, place: usize, panel: &Panel<'_>) {
+    let lines: Vec<Line> = (panel.members.iter())
+        .filter_map(|(shown, style)| {
+            let points = wal_sizes(shown.run.wal.as_ref()?);
+            (!points.is_empty()).then(|| Line {
+                name: shown.name.clone(),
+                style: *style,
+                points,
+                failed: shown.failed(),
+            })
+        })
+        .collect();
+    let points = || lines.iter().flat_map(|line| &line.points);
+    if points().next().is_none() {
+        return;
+    }
+    // A WAL is looked at until the last caller has its answer, and then once more.
+    let end = points().map(|(at_s, _)| *at_s).fold(0.0, f64::max);
+    let peak = points().filter_map(|(_, mib)| *mib).fold(0.0, f64::max);
+    let chart = Chart {
+        id: format!("wal-{place}"),
+        title: "Size of the WAL over time".to_owned(),
+        description: described(panel, |shown| {
+            let sizes = shown.run.wal.iter().flat_map(|wal| &wal.bytes);
+            sizes.max().map_or_else(
+                || "the size of the WAL is not known".to_owned(),
+                |most| format!("{} at most", bytes(*most)),
+            )
+        }),
+        x: Axis::until("seconds from the start of the window", end, short),
+        y: Axis::linear("MiB", peak, short),
+        lines,
+        marks: Marks::Some,
+    };
+    chart.put(page);
+}
+
+/// Seconds and MiB. In at most [`MOST_SLICES`] slices, of which the largest size is shown.
+fn wal_sizes(wal: &WalSizes) -> Vec<(f64, Option<f64>)> {
+    const MIB: f64 = 1_048_576.0;
+    let together = wal.bytes.len().div_ceil(MOST_SLICES).max(1);
+    let chunks = wal.bytes.chunks(together).enumerate();
+    chunks
+        .map(|(place, sizes)| {
+            let at_s = length(place * together) * float(wal.tick_ms) / 1_000.0;
+            let most = sizes.iter().max().map(|most| float(*most) / MIB);
+            (at_s, most)
+        })
+        .collect()
 }
 
 /// One chart of three lines for a lone run, three charts of one line a run for several.

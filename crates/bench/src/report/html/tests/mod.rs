@@ -91,6 +91,22 @@ fn every_kind_of_result_makes_a_well_formed_page() {
 }
 
 #[test]
+fn the_wal_is_drawn_where_its_size_is_known() {
+    let title = "Size of the WAL over time";
+    let known = with_details(run(&METER));
+    let page = render("Known", std::slice::from_ref(&known), &[]);
+    is_good(&page);
+    assert!(page.contains(title) && page.contains("12\u{a0}MiB at most"));
+
+    let mut unknown = run(&METER);
+    unknown.label = "an engine without a WAL".to_owned();
+    assert!(!render("Unknown", std::slice::from_ref(&unknown), &[]).contains(title));
+    let both = render("Both", &[known, unknown], &[]);
+    is_good(&both);
+    assert!(both.contains("the size of the WAL is not known"));
+}
+
+#[test]
 fn the_same_input_makes_the_same_page() {
     let page = || render("Twice", &[run(&METER)], &[large()]);
     assert_eq!(page(), page());

@@ -10,7 +10,7 @@ use hdrhistogram::serialization::{Serializer, V2Serializer};
 
 use crate::result::{
     CompareResult, CompareRow, EngineStats, Environment, FORMAT, Interval, Percentiles,
-    ProcessResult, RunResult, Verification,
+    ProcessResult, RunResult, Verification, WalSizes,
 };
 
 use super::super::format::float;
@@ -155,6 +155,13 @@ pub(super) fn with_details(mut run: RunResult) -> RunResult {
         queue_wait_us: Some(run.latency_us.clone()),
         wal_bytes_max: Some(12 << 20),
         wal_bytes_end: Some(4 << 20),
+    });
+    run.wal = Some(WalSizes {
+        tick_ms: 100,
+        bytes: (0..SECONDS * 10)
+            .map(|tick| u64::from(tick % 40) * (12 << 20) / 39)
+            .chain([4 << 20])
+            .collect(),
     });
     run
 }
