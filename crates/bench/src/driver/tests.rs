@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::engine::{Description, Failure, Noop, Read};
 use crate::operations::Operation;
+use crate::stats::Latencies;
 
 /// Answers each call after `usual`, but for one stall in which nobody is answered.
 #[derive(Debug, Clone)]
@@ -156,6 +157,26 @@ async fn as_many_operations_as_asked_for_and_reads_beside_them() {
         let kinds: Vec<_> = report.reads.keys().map(String::as_str).collect();
         assert_eq!(kinds, ["leaderboard", "member", "rank"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_with_a_pause_reads_at_its_pace() {
+    let start = Instant::now();
+    let engine = Stalling {
+        usual: Duration::from_millis(1),
+        stall: (start, start),
+    };
+    let scenario = Scenario {
+        tasks: 1,
+        readers: 1,
+        read_every: Some(Duration::from_millis(100)),
+        warmup: Duration::ZERO,
+        length: Length::Duration(Duration::from_secs(3)),
+        ..Scenario::default()
+    };
+    let report = run(Box::new(engine), scenario, start).await;
+    let reads = report.reads.values().map(Latencies::samples).sum::<u64>();
+    assert_eq!(reads, 30);
 }
 
 #[test]
