@@ -9,4 +9,5 @@ mod legacy;
 mod migration;
 mod opening;
 mod recovery;
+mod schema_change;
 mod support;
