@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use refinery::Migration;
-use roas_domain::UnixSeconds;
+use roas_domain::{RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
@@ -571,6 +571,35 @@ pub(crate) fn status(
         pending: names(&due(version, latest())),
     };
     Ok((status, obstacle))
+}
+
+/// The error for a schema that was changed beside an open database; `None` where the file has the one
+/// that this program works with.
+pub(crate) fn schema_changed(
+    connection: &Connection,
+    factory: &ConnectionFactory,
+) -> rusqlite::Result<Option<RepositoryError>> {
+    let unavailable = |how: String| {
+        RepositoryError::new(
+            RepositoryErrorKind::Unavailable,
+            format!(
+                "the schema was changed{how} while the database was open; nothing was applied; \
+                 close and open it anew"
+            ),
+        )
+    };
+    // Whether a table exists is answered from memory, which this brings up to date.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let version = match history(connection, factory) {
+        Ok(history) => version_of(&history),
+        Err(AttemptError::Sqlite(error)) => return Err(error),
+        Err(AttemptError::Open(error)) => return Ok(Some(unavailable(format!(" ({error})")))),
+    };
+    if version != latest() {
+        return Ok(Some(unavailable(format!(" to version {version}"))));
+    }
+    let contradiction = schema::contradiction(connection, version)?;
+    Ok(contradiction.map(|reason| unavailable(format!(" ({reason})"))))
 }
 
 /// The version of a file with this history; 0 where it has none.

@@ -14,8 +14,9 @@ use tokio::sync::Semaphore;
 
 use crate::busy;
 use crate::connection::{ConnectionFactory, ReaderMode};
-use crate::error::{OpenError, busy_error, closed, is_contended, repository_error};
+use crate::error::{Failure, OpenError, busy_error, closed, is_contended, repository_error};
 use crate::holder::LockHolder;
+use crate::migration::schema_changed;
 use crate::retry::{Retry, RetryError};
 
 #[derive(Debug)]
@@ -113,7 +114,15 @@ impl ReaderPool {
                 Err(busy_error(exhausted, holder.as_ref(), error.into()))
             }
             // Not put back: the next reader opens a fresh one.
-            Err(RetryError::Failed(error)) => Err(repository_error(doing, error)),
+            Err(RetryError::Failed(error)) => {
+                // A table that is gone, most likely.
+                let changed = if Failure::of(&error) == Failure::Rejected {
+                    schema_changed(&connection, &self.factory).ok().flatten()
+                } else {
+                    None
+                };
+                Err(changed.unwrap_or_else(|| repository_error(doing, error)))
+            }
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) struct WriteStatements<'c> {
     begin: Statement<'c>,
     commit: Statement<'c>,
     rollback: Statement<'c>,
+    schema_cookie: Statement<'c>,
     find_member: Statement<'c>,
     put_member: Statement<'c>,
     add_daily: Statement<'c>,
@@ -37,6 +38,7 @@ impl<'c> WriteStatements<'c> {
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             rollback: connection.prepare("ROLLBACK")?,
+            schema_cookie: connection.prepare("PRAGMA schema_version")?,
             find_member: connection.prepare(FIND_MEMBER)?,
             put_member: connection.prepare(
                 "INSERT INTO activity_meter (guild_id, user_id, score, last_msg, messages)
@@ -90,6 +92,11 @@ impl<'c> WriteStatements<'c> {
 
     pub(crate) fn rollback(&mut self) -> rusqlite::Result<()> {
         self.rollback.execute([]).map(drop)
+    }
+
+    /// A number in the file that every change of its schema changes, whoever makes it.
+    pub(crate) fn schema_cookie(&mut self) -> rusqlite::Result<i64> {
+        self.schema_cookie.query_row([], |row| row.get(0))
     }
 
     /// Whether no transaction is open: SQLite ends one itself on serious errors.

@@ -19,6 +19,7 @@ use crate::checkpoint::WalWatch;
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
 use crate::holder::LockHolder;
+use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::writer::Shared;
@@ -47,6 +48,8 @@ pub(crate) struct Worker {
     queue: VecDeque<Command>,
     batch: Batch,
     rng: Rng,
+    /// The schema's cookie when it was last looked at.
+    schema_cookie: Option<i64>,
     /// Whether it pays to look for requests before going to sleep.
     spins: bool,
 }
@@ -93,6 +96,8 @@ enum Failed {
     Rejected(rusqlite::Error),
     /// The store is at fault.
     Store(rusqlite::Error),
+    /// The schema is not the one that the file was opened with.
+    Schema(RepositoryError),
     /// The commit failed in a way that leaves open whether it took effect.
     Unknown(RepositoryError),
 }
@@ -110,6 +115,7 @@ impl Worker {
             queue: VecDeque::new(),
             batch: Batch::default(),
             rng: Rng::new(),
+            schema_cookie: None,
             spins: false,
         }
     }
@@ -211,7 +217,10 @@ impl Worker {
         let mut sql = match WriteStatements::prepare(connection) {
             Ok(sql) => sql,
             Err(error) => {
-                let error = repository_error("prepare the writer's statements", error);
+                let error = match schema_changed(connection, &self.config.factory) {
+                    Ok(Some(changed)) => changed,
+                    _ => repository_error("prepare the writer's statements", error),
+                };
                 fail_all(self.queue.drain(..), &error);
                 return SessionEnd::Broken;
             }
@@ -304,6 +313,11 @@ impl Worker {
                         fail_all(commands, &repository_error("write to the database", error));
                         return usable;
                     }
+                    // The connection stays: the schema may be brought back.
+                    Err(Failed::Schema(error)) => {
+                        fail_all(commands, &error);
+                        return true;
+                    }
                     Err(Failed::Unknown(error)) => {
                         fail_all(commands, &error);
                         return false;
@@ -391,6 +405,20 @@ impl Worker {
         true
     }
 
+    /// Looks at the schema anew where somebody has changed it since the transaction before. Within
+    /// the transaction: from here to its end nobody can.
+    fn check_schema(&mut self, sql: &mut WriteStatements<'_>) -> Result<(), Failed> {
+        let cookie = sql.schema_cookie().map_err(Failed::of)?;
+        if self.schema_cookie != Some(cookie) {
+            match schema_changed(sql.connection(), &self.config.factory) {
+                Ok(None) => self.schema_cookie = Some(cookie),
+                Ok(Some(changed)) => return Err(Failed::Schema(changed)),
+                Err(error) => return Err(Failed::of(error)),
+            }
+        }
+        Ok(())
+    }
+
     /// One attempt at the transaction. On success it is committed, to the file that was opened.
     fn attempt(
         &mut self,
@@ -398,6 +426,7 @@ impl Worker {
         commands: &mut Vec<Command>,
     ) -> Result<(), Failed> {
         sql.begin().map_err(Failed::of)?;
+        self.check_schema(sql).map_err(|failed| undo(sql, failed))?;
         let now = self.config.clock.now();
         self.batch.clear();
         let applied = commands
@@ -406,13 +435,7 @@ impl Worker {
             .and_then(|()| self.absorb(sql, now, commands))
             .and_then(|()| self.batch.flush(sql));
         if let Err(error) = applied {
-            // Nothing of it was committed, whether or not the rollback succeeds.
-            return Err(match sql.rollback() {
-                Ok(()) => Failed::of(error),
-                // SQLite has rolled back itself, as it does on serious errors.
-                Err(_) if sql.is_autocommit() => Failed::of(error),
-                Err(failed) => Failed::Store(failed),
-            });
+            return Err(undo(sql, Failed::of(error)));
         }
         if let Err(error) = sql.commit() {
             let rolled_back = sql.is_autocommit() || sql.rollback().is_ok();
@@ -435,6 +458,16 @@ impl Worker {
                 self.config.factory.path().display()
             )))),
         }
+    }
+}
+
+/// Ends a transaction that `failed`. Nothing of it was committed, whether or not that succeeds.
+fn undo(sql: &mut WriteStatements<'_>, failed: Failed) -> Failed {
+    match sql.rollback() {
+        Ok(()) => failed,
+        // SQLite has rolled back itself, as it does on serious errors.
+        Err(_) if sql.is_autocommit() => failed,
+        Err(error) => Failed::Store(error),
     }
 }
 

@@ -10,4 +10,5 @@ mod migration;
 mod opening;
 mod ranks;
 mod recovery;
+mod schema_change;
 mod support;
