@@ -197,13 +197,14 @@ impl Worker {
                     }
                 }
             }
+            // Before the sleep: the request that wakes for it may have gone into a transaction.
+            if self.shared.is_closing() {
+                self.receiver.close();
+            }
             let mut arrived = Vec::new();
             let count = self
                 .receiver
                 .blocking_recv_many(&mut arrived, self.config.batch_limit);
-            if self.shared.is_closing() {
-                self.receiver.close();
-            }
             if count == 0 {
                 return false;
             }
