@@ -43,10 +43,10 @@ const STEP: u32 = 500;
 
 /// How long after a member's last message the sweep may count the member as faded: readers ask for
 /// about now, and must never ask for a time before the sweep.
-const SWEEP_DELAY_SECONDS: i64 = 120;
+const SWEEP_DELAY_SECONDS: i64 = 30;
 
 /// `latest` is kept in steps, so that not every transaction has to write it.
-const LATEST_STEP_SECONDS: i64 = 64;
+const LATEST_STEP_SECONDS: i64 = 16;
 
 /// Spans that the scores from 0 to the greatest are divided into, when a guild is ranked.
 const SPANS: f64 = 512.0;
