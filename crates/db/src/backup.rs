@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::connection::{ConnectionFactory, with_suffix};
 use crate::error::{Failure, OpenError};
 use crate::files::{Existing, Partial, sync_folder};
-use crate::legacy::{self, Contents};
+use crate::migration::{self, Contents};
 use crate::migration::{MigrationLock, refuse_neighbours, require_writable};
 use crate::progress::{Phase, Watcher};
 
@@ -219,7 +219,7 @@ pub(crate) fn fill(
             .map_err(Into::into)
     })?;
     check_whole(&to, &mut target, watcher)?;
-    let contents = legacy::inspect(&target).map_err(|error| to.sqlite_error("read", error))?;
+    let contents = migration::inspect(&target).map_err(|error| to.sqlite_error("read", error))?;
     target
         .close()
         .map_err(|(_, error)| to.sqlite_error("close", error))?;

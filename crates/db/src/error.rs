@@ -11,7 +11,7 @@ use rusqlite::ffi;
 use thiserror::Error;
 
 use crate::holder::{LockHolder, held_by};
-use crate::legacy::LegacyKind;
+use crate::migration::LegacyKind;
 use crate::neighbours::Neighbour;
 use crate::retry::Exhausted;
 

@@ -9,7 +9,7 @@ use crate::backup;
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::error::OpenError;
-use crate::legacy::{self, Contents, HISTORY_TABLE};
+use crate::migration::legacy::{self, Contents, HISTORY_TABLE};
 use crate::migration::{
     MigrationLock, MigrationName, checked_status, refuse_neighbours, require_writable, verify,
 };

@@ -8,13 +8,13 @@ use crate::backup::damage;
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::error::OpenError;
-use crate::legacy::{self, Contents, HISTORY_TABLE};
+use crate::migration::legacy::{self, Contents, HISTORY_TABLE};
+use crate::migration::objects::{self, Presence};
 use crate::migration::{
     MigrationLock, history, insert_history, migrations, refuse_neighbours, require_writable,
     status, verify,
 };
 use crate::progress::Watcher;
-use crate::schema::{self, Presence};
 
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +148,7 @@ pub fn repair(config: &Config) -> Result<RepairReport, OpenError> {
         carry_out(&factory, &connection, &step).map_err(sqlite)?;
         done.push(step.to_string());
     }
-    let left = schema::contradiction(
+    let left = objects::contradiction(
         &connection,
         history(&connection, &factory)
             .ok()
@@ -203,11 +203,11 @@ impl std::fmt::Display for Step {
 
 /// What is to be mended, or why it will not be.
 fn plan(connection: &Connection, applied: &[i32]) -> rusqlite::Result<Result<Vec<Step>, String>> {
-    let found = schema::objects(connection)?;
+    let found = objects::objects(connection)?;
     let mut plan = Vec::new();
     // Above the first version that is not there, none can be.
     let mut ended = false;
-    for step in schema::steps()? {
+    for step in objects::steps()? {
         let version = step.migration.version();
         let in_history = applied.contains(&version);
         match step.presence(&found) {

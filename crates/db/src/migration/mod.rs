@@ -4,55 +4,44 @@
 //! beside the database, held from the second look at the schema to the end of the migration. All
 //! migrations that are due, and their rows in the history, are one transaction.
 
+mod audit;
+mod history;
+mod legacy;
+mod lock;
+mod objects;
+mod repair;
+mod rollback;
+mod takeover;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use refinery::Migration;
-use roas_domain::{RepositoryError, RepositoryErrorKind, UnixSeconds};
+use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
-use rusqlite::types::Value;
 
 use crate::backup;
 use crate::config::{Config, OnOldSchema};
 use crate::connection::{AttemptError, ConnectionFactory, poll_until, with_suffix};
 use crate::error::OpenError;
-use crate::files::{Partial, io_error};
-use crate::legacy::{self, Contents, HISTORY_TABLE};
+use crate::files::Partial;
 use crate::neighbours::neighbours;
 use crate::progress::{Phase, Watcher};
-use crate::schema;
-use crate::takeover::{Strategy, Takeover, set_strategy};
 
-mod embedded {
-    refinery::embed_migrations!("migrations");
-}
+pub use audit::{Audit, DuplicateKey, Reason, audit};
+pub use history::{AppliedMigration, MigrationName};
+pub(crate) use legacy::inspect;
+pub use legacy::{Contents, LegacyKind};
+pub(crate) use lock::MigrationLock;
+pub use repair::{CheckReport, RepairReport, check, repair};
+pub use rollback::{RollbackOptions, RollbackReport, rollback};
+pub use takeover::{RowCounts, Strategy, Takeover};
 
-/// A migration, as its file is named.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MigrationName {
-    /// Its place in the order.
-    pub version: i32,
-    /// What it does, in words joined by underscores.
-    pub name: String,
-}
-
-impl std::fmt::Display for MigrationName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "V{}__{}", self.version, self.name)
-    }
-}
-
-/// A migration that a file has gone through.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AppliedMigration {
-    /// Its place in the order.
-    pub version: i32,
-    /// What it did.
-    pub name: String,
-    /// When, as RFC 3339.
-    pub applied_on: String,
-}
+use history::{
+    HISTORY_DDL, due, history, insert_history, latest, migrations, name_of, names, version_of,
+};
+use takeover::set_strategy;
 
 /// Where a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -414,34 +403,6 @@ struct StepFailed {
     source: rusqlite::Error,
 }
 
-/// As refinery creates it.
-const HISTORY_DDL: &str = "CREATE TABLE IF NOT EXISTS refinery_schema_history(
-             version int4 PRIMARY KEY,
-             name VARCHAR(255),
-             applied_on VARCHAR(255),
-             checksum VARCHAR(255));";
-
-/// Adds a migration to the history, as refinery does.
-pub(crate) fn insert_history(
-    connection: &Connection,
-    migration: &Migration,
-    now: UnixSeconds,
-) -> rusqlite::Result<()> {
-    connection.execute_batch(HISTORY_DDL)?;
-    connection
-        .execute(
-            "INSERT INTO refinery_schema_history (version, name, applied_on, checksum)
-             VALUES (?1, ?2, ?3, ?4)",
-            (
-                migration.version(),
-                migration.name(),
-                now.to_string(),
-                migration.checksum().to_string(),
-            ),
-        )
-        .map(drop)
-}
-
 /// Looks through the whole file before a change to it is committed.
 pub(crate) fn verify(
     factory: &ConnectionFactory,
@@ -551,7 +512,7 @@ pub(crate) fn status(
             let contents = legacy::inspect(&transaction)?;
             let applied = history(&transaction, factory)?;
             let version = version_of(&applied);
-            let obstacle = match schema::contradiction(&transaction, version)? {
+            let obstacle = match objects::contradiction(&transaction, version)? {
                 Some(reason) => Some(Obstacle::HalfMigrated(reason)),
                 None => legacy::unknown_shape(&transaction, contents)?
                     .map(|(table, reason)| Obstacle::UnknownShape(table, reason)),
@@ -598,216 +559,6 @@ pub(crate) fn schema_changed(
     if version != latest() {
         return Ok(Some(unavailable(format!(" to version {version}"))));
     }
-    let contradiction = schema::contradiction(connection, version)?;
+    let contradiction = objects::contradiction(connection, version)?;
     Ok(contradiction.map(|reason| unavailable(format!(" ({reason})"))))
-}
-
-/// The version of a file with this history; 0 where it has none.
-fn version_of(history: &[AppliedMigration]) -> i32 {
-    history.last().map_or(0, |last| last.version)
-}
-
-/// The migrations above `version`, up to `to`, in order.
-fn due(version: i32, to: i32) -> Vec<Migration> {
-    migrations()
-        .into_iter()
-        .filter(|migration| (version + 1..=to).contains(&migration.version()))
-        .collect()
-}
-
-fn names(migrations: &[Migration]) -> Vec<MigrationName> {
-    migrations.iter().map(name_of).collect()
-}
-
-/// The history in the file, checked: refinery itself panics on rows that it did not write.
-pub(crate) fn history(
-    connection: &Connection,
-    factory: &ConnectionFactory,
-) -> Result<Vec<AppliedMigration>, AttemptError> {
-    if !connection.table_exists(None, HISTORY_TABLE)? {
-        return Ok(Vec::new());
-    }
-    let foreign = |reason: String| {
-        AttemptError::Open(OpenError::ForeignHistory {
-            path: factory.path().to_owned(),
-            reason,
-        })
-    };
-    let mut statement = connection.prepare(
-        "SELECT version, name, applied_on, checksum, julianday(applied_on) IS NOT NULL
-         FROM refinery_schema_history ORDER BY version",
-    )?;
-    let mut rows = statement.query([])?;
-    let mut applied = Vec::new();
-    let known = migrations();
-    while let Some(row) = rows.next()? {
-        let values: [Value; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
-        let dated: bool = row.get(4)?;
-        let [
-            Value::Integer(version),
-            Value::Text(name),
-            Value::Text(applied_on),
-            Value::Text(checksum),
-        ] = values
-        else {
-            return Err(foreign(
-                "it has a row that refinery did not write".to_owned(),
-            ));
-        };
-        let (Ok(version), Ok(checksum), true) =
-            (i32::try_from(version), checksum.parse::<u64>(), dated)
-        else {
-            return Err(foreign(format!(
-                "the row of version {version} is malformed"
-            )));
-        };
-        applied.push((
-            AppliedMigration {
-                version,
-                name,
-                applied_on,
-            },
-            checksum,
-        ));
-    }
-    let version = applied.last().map_or(0, |(last, _)| last.version);
-    // A newer program may have reasons of its own for what is in a newer history.
-    if version <= latest() {
-        for (AppliedMigration { version, name, .. }, checksum) in &applied {
-            match known.iter().find(|ours| ours.version() == *version) {
-                Some(ours) if ours.name() == name && ours.checksum() == *checksum => {}
-                Some(ours) => {
-                    return Err(foreign(format!(
-                        "version {version} is `{}` there, and another migration here (`{}`)",
-                        shown(name),
-                        ours.name()
-                    )));
-                }
-                None => {
-                    return Err(foreign(format!(
-                        "version {version} (`{}`) is not known here",
-                        shown(name)
-                    )));
-                }
-            }
-        }
-        let missing = known
-            .iter()
-            .filter(|ours| ours.version() <= version)
-            .find(|ours| {
-                applied
-                    .iter()
-                    .all(|(there, _)| there.version != ours.version())
-            });
-        if let Some(ours) = missing {
-            return Err(foreign(format!(
-                "version {} is missing there",
-                ours.version()
-            )));
-        }
-    }
-    Ok(applied
-        .into_iter()
-        .map(|(migration, _)| migration)
-        .collect())
-}
-
-/// A name that somebody else wrote: may be long, and may hold anything.
-fn shown(name: &str) -> String {
-    const SHOWN: usize = 60;
-    let shown: String = name.chars().take(SHOWN).collect();
-    shown.escape_debug().to_string()
-}
-
-/// The embedded migrations, in order.
-pub(crate) fn migrations() -> Vec<Migration> {
-    let mut migrations = embedded::migrations::runner().get_migrations().clone();
-    migrations.sort();
-    migrations
-}
-
-/// The latest version that this program knows.
-pub(crate) fn latest() -> i32 {
-    migrations().last().map_or(0, Migration::version)
-}
-
-pub(crate) fn name_of(migration: &Migration) -> MigrationName {
-    MigrationName {
-        version: migration.version(),
-        name: migration.name().to_owned(),
-    }
-}
-
-/// Held by the one process that migrates a file. The lock file stays: removing it would let two
-/// processes lock two files of one name.
-#[derive(Debug)]
-pub(crate) struct MigrationLock {
-    file: fs::File,
-    path: PathBuf,
-}
-
-impl MigrationLock {
-    pub(crate) fn acquire(factory: &ConnectionFactory) -> Result<Self, OpenError> {
-        let lock = Self::open(factory, true)?;
-        let locked = poll_until(factory.migration_wait(), || lock.try_lock());
-        match locked.map_err(io_error(&lock.path, "lock"))? {
-            Ok(()) => Ok(lock),
-            Err(waited) => Err(OpenError::MigrationLocked {
-                path: factory.path().to_owned(),
-                waited,
-            }),
-        }
-    }
-
-    /// Whether another process, or another thread, holds it now. Creates nothing.
-    fn is_held(factory: &ConnectionFactory) -> bool {
-        Self::open(factory, false).is_ok_and(|lock| matches!(lock.try_lock(), Ok(None)))
-    }
-
-    fn open(factory: &ConnectionFactory, create: bool) -> Result<Self, OpenError> {
-        let path = with_suffix(factory.path(), "-migrate.lock");
-        if path.is_symlink() {
-            return Err(OpenError::Exists { path });
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(create).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&path)
-            .map_err(io_error(&path, "create the lock file"))?;
-        Ok(Self { file, path })
-    }
-
-    fn try_lock(&self) -> std::io::Result<Option<()>> {
-        match self.file.try_lock() {
-            Ok(()) => Ok(Some(())),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_file_in_the_folder_is_a_migration_that_is_embedded() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-        let mut files: Vec<String> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap())
-            .filter(|entry| entry.file_type().unwrap().is_file())
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .collect();
-        files.sort();
-        // refinery skips a file whose name does not fit in silence.
-        let embedded: Vec<String> = migrations()
-            .iter()
-            .map(|migration| format!("{}.sql", name_of(migration)))
-            .collect();
-        assert_eq!(files, embedded);
-        assert_eq!(latest(), i32::try_from(embedded.len()).unwrap());
-    }
 }

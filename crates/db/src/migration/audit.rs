@@ -12,9 +12,9 @@ use crate::backup::damage;
 use crate::config::Config;
 use crate::connection::{AttemptError, ConnectionFactory, wal_path};
 use crate::error::OpenError;
-use crate::legacy::{Contents, LegacyKind};
+use crate::migration::legacy::{Contents, LegacyKind};
+use crate::migration::takeover::Takeover;
 use crate::migration::{MigrationName, checked_status, migrations};
-use crate::takeover::Takeover;
 
 /// What a database file holds, and what a migration would do with it.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use rusqlite::Connection;
 
-use crate::takeover::TAKEOVER_TABLE;
+use crate::migration::takeover::TAKEOVER_TABLE;
 
 /// What a file was found to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
