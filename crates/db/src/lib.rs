@@ -19,6 +19,7 @@ mod reader;
 mod repository;
 mod retry;
 mod sql;
+mod turns;
 mod writer;
 
 pub use backup::{BackupReport, backup, restore};

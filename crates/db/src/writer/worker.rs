@@ -16,12 +16,13 @@ use tokio::sync::mpsc;
 
 use crate::busy;
 use crate::checkpoint::WalWatch;
-use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
+use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
 use crate::holder::LockHolder;
 use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
+use crate::turns::Turns;
 use crate::writer::Shared;
 use crate::writer::batch::Batch;
 use crate::writer::command::Command;
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     schema_cookie: Option<i64>,
     /// Whether it pays to look for requests before going to sleep.
     spins: bool,
+    /// Between this process and others that write to the file.
+    turns: Turns,
 }
 
 /// From how many callers on the detour over a task is worth it: waking one from a foreign thread
@@ -108,6 +111,7 @@ impl Worker {
         config: WorkerConfig,
         shared: Arc<Shared>,
     ) -> Self {
+        let turns = Turns::at(&with_suffix(config.factory.path(), "-turns.lock"));
         Self {
             receiver,
             config,
@@ -117,6 +121,7 @@ impl Worker {
             rng: Rng::new(),
             schema_cookie: None,
             spins: false,
+            turns,
         }
     }
 
@@ -197,6 +202,9 @@ impl Worker {
                     }
                 }
             }
+            if self.receiver.is_empty() {
+                self.turns.give_up();
+            }
             // Before the sleep: the request that wakes for it may have gone into a transaction.
             if self.shared.is_closing() {
                 self.receiver.close();
@@ -230,6 +238,8 @@ impl Worker {
             if !self.receive() {
                 return SessionEnd::Drained;
             }
+            self.turns.give_up_when_over();
+            self.shared.waited(self.turns.take());
             let commands = self.next_batch();
             if !self.transact(&mut sql, commands) {
                 return SessionEnd::Broken;
@@ -243,10 +253,11 @@ impl Worker {
 
     /// Waits for a WAL that cannot start over, until it can, at most for `pause`. Whoever closes the
     /// database does not wait.
-    fn pause(&self, connection: &Connection, pause: Duration) {
+    fn pause(&mut self, connection: &Connection, pause: Duration) {
         if pause.is_zero() {
             return;
         }
+        self.turns.give_up();
         let until = Instant::now() + pause;
         self.shared.paused();
         while !self.shared.is_closing() && !WalWatch::is_relieved(connection) {
@@ -295,6 +306,7 @@ impl Worker {
                     Err(Failed::Contended(error)) => match retry.next_delay(Instant::now()) {
                         Ok(delay) => {
                             self.shared.retried();
+                            self.turns.give_up();
                             thread::sleep(delay);
                         }
                         Err(exhausted) => break (exhausted, error),
