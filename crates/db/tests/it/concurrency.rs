@@ -158,3 +158,29 @@ async fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::O
     })
     .await
 }
+
+/// As if a process had been stopped in the middle of its turn.
+#[test]
+fn a_turn_that_never_ends_keeps_nobody_from_writing() {
+    let folder = tempdir().unwrap();
+    on_runtime(async {
+        let database = Database::open(quick(folder.path())).await.unwrap();
+        let lock_file = std::fs::File::open(folder.path().join("roas.db-turns.lock")).unwrap();
+        lock_file.lock().unwrap();
+        let repository = database.repository();
+        for id in 1..=3 {
+            let event = message_with_id(id, member(1, 1), MIDNIGHT);
+            let outcome = repository.record(event).await.unwrap();
+            assert_ne!(outcome, EventOutcome::Duplicate);
+        }
+        assert!(database.writer_stats().lock_waits > 0);
+        database.close().await.unwrap();
+    });
+    assert_eq!(
+        query::<i64>(
+            &folder.path().join("roas.db"),
+            "SELECT sum(messages) FROM activity_meter"
+        ),
+        3
+    );
+}
