@@ -316,7 +316,21 @@ impl ConnectionFactory {
         }
     }
 
-    fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
+    /// Refuses a WAL without its database. What is in it was acknowledged, and may be all that there
+    /// is of it; SQLite deletes it without a word when it opens an empty file beside it.
+    pub(crate) fn refuse_lost_database(&self) -> Result<(), OpenError> {
+        let holds_something = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let wal = wal_path(&self.path);
+        // In this order: whoever is creating the database writes to its file before there is a WAL.
+        if holds_something(&wal) && !holds_something(&self.path) {
+            let path = self.path.clone();
+            return Err(OpenError::WalWithoutDatabase { path, wal });
+        }
+        Ok(())
+    }
+
+    fn open(&self, access: OpenFlags) -> Result<Connection, AttemptError> {
+        self.refuse_lost_database()?;
         // A connection is used by one thread at a time; the path has no symbolic link left in it.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         #[expect(clippy::disallowed_methods, reason = "this is the connection factory")]

@@ -94,6 +94,15 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// A WAL with changes in it lies where its database should be, which is missing or empty. SQLite
+    /// would delete it.
+    #[error("`{}` holds changes of a database that is missing or empty: put `{}` back beside it, or move it away; both were left untouched", wal.display(), path.display())]
+    WalWithoutDatabase {
+        /// The path.
+        path: PathBuf,
+        /// The WAL.
+        wal: PathBuf,
+    },
     /// The file is a database of the original bot, and it was not to be migrated.
     #[error("`{}` is a database of the original bot ({kind}): run `roas migrate` to take it over, `roas audit` to look first", path.display())]
     Legacy {

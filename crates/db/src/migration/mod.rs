@@ -520,6 +520,7 @@ pub(crate) fn status(
             Ok((contents, applied, obstacle))
         })?
     } else {
+        factory.refuse_lost_database()?;
         (Contents::Missing, Vec::new(), None)
     };
     let version = version_of(&applied);
