@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, UnixSeconds};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::busy;
 use crate::config::{Config, Durability};
@@ -163,11 +163,7 @@ impl ConnectionFactory {
         match options.open(&self.path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(OpenError::Io {
-                path: self.path.clone(),
-                doing: "create",
-                source,
-            }),
+            Err(source) => Err(OpenError::io(&self.path, "create", source)),
         }
     }
 
@@ -308,6 +304,10 @@ impl ConnectionFactory {
                 OpenError::NotADatabase { path }
             }
             Failure::ReadOnly => OpenError::ReadOnlyFile { path },
+            _ if no_room_to_open(&error) => OpenError::Full {
+                path,
+                source: SqliteError::from(error).into(),
+            },
             _ => OpenError::Sqlite {
                 path,
                 doing,
@@ -405,6 +405,16 @@ impl From<OpenError> for AttemptError {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
     }
+}
+
+/// Whether a file could not be opened for want of room. The shared memory is a file, too, and SQLite
+/// does not say why it did not grow; want of room is the reason by far. In a commit that must not be
+/// taken for it: by then the changes may be in the WAL.
+fn no_room_to_open(error: &rusqlite::Error) -> bool {
+    Failure::of(error) == Failure::Full
+        || error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// The files that this process has open for writing.

@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::busy;
 use crate::connection::{ConnectionFactory, ReaderMode};
-use crate::error::{Failure, OpenError, busy_error, closed, is_contended, repository_error};
+use crate::error::{Failure, busy_error, closed, is_contended, repository_error};
 use crate::holder::LockHolder;
 use crate::migration::schema_changed;
 use crate::retry::{Retry, RetryError};
@@ -87,13 +87,7 @@ impl ReaderPool {
         let connection = match idle {
             Some(connection) => connection,
             None => self.factory.open_reader(self.mode).map_err(|error| {
-                let kind = match error {
-                    OpenError::Busy {
-                        waited, attempts, ..
-                    } => RepositoryErrorKind::Busy { waited, attempts },
-                    _ => RepositoryErrorKind::Unavailable,
-                };
-                RepositoryError::with_source(kind, format!("cannot {doing}"), error)
+                RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
             })?,
         };
         let result =
