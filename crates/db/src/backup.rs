@@ -293,7 +293,9 @@ fn retire(factory: &ConnectionFactory) -> Result<Option<Connection>, OpenError> 
 
 pub(crate) fn is_damage(error: &OpenError) -> bool {
     match error {
-        OpenError::NotADatabase { .. } | OpenError::WalWithoutDatabase { .. } => true,
+        OpenError::NotADatabase { .. }
+        | OpenError::WalWithoutDatabase { .. }
+        | OpenError::Damaged { .. } => true,
         OpenError::Sqlite { source, .. } => source.failure() == Failure::Corrupt,
         _ => false,
     }

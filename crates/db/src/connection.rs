@@ -303,6 +303,10 @@ impl ConnectionFactory {
             {
                 OpenError::NotADatabase { path }
             }
+            Failure::Corrupt if error.sqlite_error_code().is_some() => OpenError::Damaged {
+                path,
+                finding: error.to_string(),
+            },
             Failure::ReadOnly => OpenError::ReadOnlyFile { path },
             _ if no_room_to_open(&error) => OpenError::Full {
                 path,

@@ -182,7 +182,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is damaged.
-    #[error("`{}` is damaged: {finding}", path.display())]
+    #[error("`{}` is damaged: {finding}; stop its users, keep a copy of it, and restore a backup", path.display())]
     Damaged {
         /// The path.
         path: PathBuf,
