@@ -146,3 +146,36 @@ impl ReaderPool {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::{Config, migrate};
+
+    #[tokio::test]
+    async fn a_query_that_panics_is_told_and_costs_the_others_nothing() {
+        let folder = tempdir().unwrap();
+        let config = Config::new(folder.path().join("roas.db"));
+        migrate(&config).unwrap();
+        let factory = ConnectionFactory::new(&config).unwrap();
+        let first = factory.open_reader(ReaderMode::Alone).unwrap();
+        let pool = Arc::new(ReaderPool::new(factory, ReaderMode::Alone, 1, first));
+        // More often than there are readers: a permit that was lost would be waited for for ever.
+        for _ in 0..3 {
+            let error = pool
+                .read::<()>("look", |_| panic!("a defect"))
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "{error}");
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("panicked"), "{source}");
+            let one = pool.read("look", |connection| {
+                connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))
+            });
+            assert_eq!(one.await.unwrap(), 1);
+        }
+        pool.drain().await;
+    }
+}

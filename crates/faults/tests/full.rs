@@ -1,5 +1,6 @@
 //! A full disk, in short; `roas-bench torture` has the long form.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stdout, reason = "a test that was skipped says why")]
 #![expect(
     clippy::disallowed_methods,
     reason = "files are looked at past the adapter, while nothing has them open"

@@ -200,20 +200,17 @@ fn garbage_in_every_page_but_the_first_is_told_and_nothing_acknowledged() {
                 }
             };
             let event = message_with_id(9, member(1, 1), MIDNIGHT);
-            match database.repository().record(event).await {
-                Err(error) => {
-                    assert_eq!(
-                        error.kind(),
-                        RepositoryErrorKind::Corrupt,
-                        "{from}: {error}"
-                    );
-                    told += 1;
-                }
+            if let Err(error) = database.repository().record(event).await {
+                assert_eq!(
+                    error.kind(),
+                    RepositoryErrorKind::Corrupt,
+                    "{from}: {error}"
+                );
+                told += 1;
+            } else {
                 // None of the pages that it takes is spoiled.
-                Ok(_) => {
-                    let found = database.repository().find_member(member(1, 1)).await;
-                    assert_eq!(found.unwrap().unwrap().messages, 4, "{from}");
-                }
+                let found = database.repository().find_member(member(1, 1)).await;
+                assert_eq!(found.unwrap().unwrap().messages, 4, "{from}");
             }
             database.close().await.unwrap();
         });
