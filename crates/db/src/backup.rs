@@ -78,7 +78,8 @@ pub fn backup(
 /// Puts a copy of `source`, which is checked first, in the place of the database that `config` names.
 ///
 /// A database that is there already is refused, unless `replace` says otherwise; then it must be open
-/// in no other process, and its WAL and shared memory go with it. Until the new file has the name,
+/// in no other process, and its WAL and shared memory go with it. So does a WAL that has lost its
+/// database. Until the new file has the name,
 /// the old database is untouched.
 ///
 /// Blocks the calling thread.
@@ -105,6 +106,9 @@ pub fn restore(
             path: factory.path().to_owned(),
         });
     }
+    if !replace {
+        factory.refuse_lost_database()?;
+    }
     let existing = existing_at(factory.path(), replace)?;
     let lock = MigrationLock::acquire(&factory)?;
     if existing == Existing::Replace {
@@ -118,7 +122,7 @@ pub fn restore(
         partial.publish(existing)?;
         drop(last);
     } else {
-        // A WAL without its database is of one that was deleted.
+        // A WAL without its database is of one that was deleted, and was to be replaced.
         remove_wal(&factory)?;
         partial.publish(existing)?;
     }
@@ -278,7 +282,7 @@ fn retire(factory: &ConnectionFactory) -> Result<Option<Connection>, OpenError> 
     });
     match retired {
         Ok(connection) => Ok(Some(connection)),
-        // It is damaged, or none: nothing in its WAL is of use to anybody.
+        // It is damaged, or none: its WAL can be played into nothing, and was to be replaced with it.
         Err(error) if is_damage(&error) => {
             remove_wal(factory)?;
             Ok(None)
@@ -289,7 +293,9 @@ fn retire(factory: &ConnectionFactory) -> Result<Option<Connection>, OpenError> 
 
 pub(crate) fn is_damage(error: &OpenError) -> bool {
     match error {
-        OpenError::NotADatabase { .. } => true,
+        OpenError::NotADatabase { .. }
+        | OpenError::WalWithoutDatabase { .. }
+        | OpenError::Damaged { .. } => true,
         OpenError::Sqlite { source, .. } => source.failure() == Failure::Corrupt,
         _ => false,
     }

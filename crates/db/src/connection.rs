@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, UnixSeconds};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::busy;
 use crate::config::{Config, Durability};
@@ -163,11 +163,7 @@ impl ConnectionFactory {
         match options.open(&self.path) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(OpenError::Io {
-                path: self.path.clone(),
-                doing: "create",
-                source,
-            }),
+            Err(source) => Err(OpenError::io(&self.path, "create", source)),
         }
     }
 
@@ -307,7 +303,15 @@ impl ConnectionFactory {
             {
                 OpenError::NotADatabase { path }
             }
+            Failure::Corrupt if error.sqlite_error_code().is_some() => OpenError::Damaged {
+                path,
+                finding: error.to_string(),
+            },
             Failure::ReadOnly => OpenError::ReadOnlyFile { path },
+            _ if no_room_to_open(&error) => OpenError::Full {
+                path,
+                source: SqliteError::from(error).into(),
+            },
             _ => OpenError::Sqlite {
                 path,
                 doing,
@@ -316,7 +320,21 @@ impl ConnectionFactory {
         }
     }
 
-    fn open(&self, access: OpenFlags) -> rusqlite::Result<Connection> {
+    /// Refuses a WAL without its database. What is in it was acknowledged, and may be all that there
+    /// is of it; SQLite deletes it without a word when it opens an empty file beside it.
+    pub(crate) fn refuse_lost_database(&self) -> Result<(), OpenError> {
+        let holds_something = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() > 0);
+        let wal = wal_path(&self.path);
+        // In this order: whoever is creating the database writes to its file before there is a WAL.
+        if holds_something(&wal) && !holds_something(&self.path) {
+            let path = self.path.clone();
+            return Err(OpenError::WalWithoutDatabase { path, wal });
+        }
+        Ok(())
+    }
+
+    fn open(&self, access: OpenFlags) -> Result<Connection, AttemptError> {
+        self.refuse_lost_database()?;
         // A connection is used by one thread at a time; the path has no symbolic link left in it.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         #[expect(clippy::disallowed_methods, reason = "this is the connection factory")]
@@ -391,6 +409,16 @@ impl From<OpenError> for AttemptError {
     fn from(error: OpenError) -> Self {
         Self::Open(error)
     }
+}
+
+/// Whether a file could not be opened for want of room. The shared memory is a file, too, and SQLite
+/// does not say why it did not grow; want of room is the reason by far. In a commit that must not be
+/// taken for it: by then the changes may be in the WAL.
+fn no_room_to_open(error: &rusqlite::Error) -> bool {
+    Failure::of(error) == Failure::Full
+        || error
+            .sqlite_error()
+            .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
 /// The files that this process has open for writing.

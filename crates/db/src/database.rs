@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use crate::checkpoint::Pace;
 use crate::config::{Access, Config};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode, wal_path};
-use crate::error::{OpenError, SqliteError, closed};
+use crate::error::{OpenError, closed};
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
@@ -205,11 +205,7 @@ impl Database {
         let first = factory.open_reader(mode)?;
         let journal_mode = first
             .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
-            .map_err(|error| OpenError::Sqlite {
-                path,
-                doing: "read",
-                source: SqliteError::from(error),
-            })?;
+            .map_err(|error| factory.sqlite_error("read", error))?;
         let journal_mode = if journal_mode == "wal" {
             JournalMode::Wal
         } else {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,6 +94,15 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// A WAL with changes in it lies where its database should be, which is missing or empty. SQLite
+    /// would delete it.
+    #[error("`{}` holds changes of a database that is missing or empty: put `{}` back beside it, or move it away; both were left untouched", wal.display(), path.display())]
+    WalWithoutDatabase {
+        /// The path.
+        path: PathBuf,
+        /// The WAL.
+        wal: PathBuf,
+    },
     /// The file is a database of the original bot, and it was not to be migrated.
     #[error("`{}` is a database of the original bot ({kind}): run `roas migrate` to take it over, `roas audit` to look first", path.display())]
     Legacy {
@@ -173,7 +182,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The file is damaged.
-    #[error("`{}` is damaged: {finding}", path.display())]
+    #[error("`{}` is damaged: {finding}; stop its users, keep a copy of it, and restore a backup", path.display())]
     Damaged {
         /// The path.
         path: PathBuf,
@@ -243,6 +252,15 @@ pub enum OpenError {
         /// The version found.
         found: &'static str,
     },
+    /// No room is left on the disk, or under its quota.
+    #[error("no room is left on the disk of `{}` (or under its quota); free some, and try again", path.display())]
+    Full {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A setting did not take.
     #[error("cannot set {setting} to {wanted} on `{}`: it reads back as {found}", path.display())]
     Setting {
@@ -277,6 +295,47 @@ pub enum OpenError {
         #[source]
         source: SqliteError,
     },
+}
+
+impl OpenError {
+    /// The error of the operating system when it was `doing` something with `path`.
+    pub(crate) fn io(path: &Path, doing: &'static str, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full {
+                path,
+                source: source.into(),
+            },
+            _ => Self::Io {
+                path,
+                doing,
+                source,
+            },
+        }
+    }
+
+    /// What it means for whoever asked for something else than to open the file.
+    pub(crate) fn kind(&self) -> RepositoryErrorKind {
+        match self {
+            Self::Busy {
+                waited, attempts, ..
+            } => RepositoryErrorKind::Busy {
+                waited: *waited,
+                attempts: *attempts,
+            },
+            Self::Full { .. } => RepositoryErrorKind::StorageFull,
+            _ => RepositoryErrorKind::Unavailable,
+        }
+    }
+}
+
+/// Whether something failed because no room was left.
+pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        error
+            .downcast_ref()
+            .is_some_and(|error| Failure::of(error) == Failure::Full)
+    })
 }
 
 fn list(by: &[Neighbour]) -> String {

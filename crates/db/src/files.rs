@@ -127,9 +127,5 @@ pub(crate) fn io_error(
     doing: &'static str,
 ) -> impl FnOnce(io::Error) -> OpenError + use<> {
     let path = path.to_owned();
-    move |source| OpenError::Io {
-        path,
-        doing,
-        source,
-    }
+    move |source| OpenError::io(&path, doing, source)
 }

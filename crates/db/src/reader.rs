@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::busy;
 use crate::connection::{ConnectionFactory, ReaderMode};
-use crate::error::{Failure, OpenError, busy_error, closed, is_contended, repository_error};
+use crate::error::{Failure, busy_error, closed, is_contended, repository_error};
 use crate::holder::LockHolder;
 use crate::migration::schema_changed;
 use crate::retry::{Retry, RetryError};
@@ -87,13 +87,7 @@ impl ReaderPool {
         let connection = match idle {
             Some(connection) => connection,
             None => self.factory.open_reader(self.mode).map_err(|error| {
-                let kind = match error {
-                    OpenError::Busy {
-                        waited, attempts, ..
-                    } => RepositoryErrorKind::Busy { waited, attempts },
-                    _ => RepositoryErrorKind::Unavailable,
-                };
-                RepositoryError::with_source(kind, format!("cannot {doing}"), error)
+                RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
             })?,
         };
         let result =
@@ -150,5 +144,38 @@ impl ReaderPool {
 
     fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::tempdir;
+
+    use super::*;
+    use crate::{Config, migrate};
+
+    #[tokio::test]
+    async fn a_query_that_panics_is_told_and_costs_the_others_nothing() {
+        let folder = tempdir().unwrap();
+        let config = Config::new(folder.path().join("roas.db"));
+        migrate(&config).unwrap();
+        let factory = ConnectionFactory::new(&config).unwrap();
+        let first = factory.open_reader(ReaderMode::Alone).unwrap();
+        let pool = Arc::new(ReaderPool::new(factory, ReaderMode::Alone, 1, first));
+        // More often than there are readers: a permit that was lost would be waited for for ever.
+        for _ in 0..3 {
+            let error = pool
+                .read::<()>("look", |_| panic!("a defect"))
+                .await
+                .unwrap_err();
+            assert_eq!(error.kind(), RepositoryErrorKind::Unavailable, "{error}");
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.contains("panicked"), "{source}");
+            let one = pool.read("look", |connection| {
+                connection.query_row("SELECT 1", [], |row| row.get::<_, i64>(0))
+            });
+            assert_eq!(one.await.unwrap(), 1);
+        }
+        pool.drain().await;
     }
 }

@@ -1,19 +1,20 @@
-//! Failing system calls: a session in which the n-th call of a kind fails, once or from then on.
+//! Failing system calls: a session in which the n-th call of a kind fails, once or from then on; and
+//! one on a disk that is full.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use roas_db::{Config, Database, RetryPolicy};
-use roas_domain::ActivityRepository;
+use roas_db::{Config, Database, OpenError, RetryPolicy};
+use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use tokio::runtime::Runtime;
 
 use crate::outcome::{Broken, Findings};
 use crate::play::{Answer, GRACE, Played, Watch, close, open, play};
 use crate::runtime;
 use crate::script::{Script, Stored};
-use crate::vfs::{Call, FaultyVfs, Plan, Reason, SharedMemory, Syncs};
+use crate::vfs::{Call, Disk, FaultyVfs, Plan, Reason, SharedMemory, Syncs};
 
 /// How long callers wait for a lock that is not to be had.
 const DEADLINE: Duration = Duration::from_millis(100);
@@ -55,6 +56,16 @@ pub struct Survived {
     pub unknown: usize,
     /// The longest that a call of the port took.
     pub longest: Duration,
+}
+
+impl Survived {
+    fn count_in(&self, findings: &mut Findings) {
+        findings.count("calls failed", self.failed_calls);
+        findings.count("errors told", self.errors as u64);
+        findings.count("outcomes unknown", self.unknown as u64);
+        let late = self.longest.saturating_sub(DEADLINE + GRACE);
+        findings.count("calls answered late", u64::from(!late.is_zero()));
+    }
 }
 
 impl FailingCalls {
@@ -103,12 +114,36 @@ impl FailingCalls {
     ///
     /// The promise that was broken.
     pub fn survive(&self, plan: Plan, folder: &Path) -> Result<Survived, Broken> {
+        let begin = |disk: &Disk| disk.arm(plan);
         self.runtime
-            .block_on(self.session(plan, folder))
+            .block_on(self.session(begin, Disk::mend, |_| Ok(()), folder))
             .map_err(|Broken(what)| Broken::new(format_args!("{plan}: {what}")))
     }
 
-    async fn session(&self, plan: Plan, folder: &Path) -> Result<Survived, Broken> {
+    /// As [`Self::survive`], on a disk with room for so many bytes, until the end of the session. What
+    /// fails has to say that the disk is full, and reads must not fail.
+    ///
+    /// # Errors
+    ///
+    /// The promise that was broken.
+    pub fn survive_full(&self, room: u64, folder: &Path) -> Result<Survived, Broken> {
+        let begin = |disk: &Disk| {
+            disk.set_room(Some(room));
+        };
+        let end = |disk: &Disk| disk.set_room(None);
+        self.runtime
+            .block_on(self.session(begin, end, says_that_it_is_full, folder))
+            .map_err(|Broken(what)| Broken::new(format_args!("room for {room} bytes: {what}")))
+    }
+
+    /// Plays the session between `begin` and `end`, which answers how many calls failed.
+    async fn session(
+        &self,
+        begin: impl Fn(&Disk),
+        end: impl Fn(&Disk) -> u64,
+        judge: impl Fn(&Played) -> Result<(), Broken>,
+        folder: &Path,
+    ) -> Result<Survived, Broken> {
         let [used, killed] = ["used", "killed"].map(|name| folder.join(name));
         fs::create_dir(&used).map_err(Broken::new)?;
         let vfs = Arc::new(FaultyVfs::with(self.shared_memory));
@@ -120,16 +155,18 @@ impl FailingCalls {
             answers: Mutex::default(),
         });
 
-        vfs.disk().arm(plan);
+        begin(vfs.disk());
         let played = play(&self.script, &config, Arc::clone(&copier) as Arc<dyn Watch>).await;
-        let failed_calls = vfs.disk().mend();
+        let failed_calls = end(vfs.disk());
+        let played = played?;
+        judge(&played)?;
         let Played {
             answers,
             database,
             errors,
             longest,
             ..
-        } = played?;
+        } = played;
 
         // The process might have been killed when the first write had failed.
         let answers_then = copier.take();
@@ -228,14 +265,51 @@ impl FailingCalls {
             if survived.failed_calls > 0 {
                 findings.states += 1;
             }
-            findings.count("calls failed", survived.failed_calls);
-            findings.count("errors told", survived.errors as u64);
-            findings.count("outcomes unknown", survived.unknown as u64);
-            let late = survived.longest.saturating_sub(DEADLINE + GRACE);
-            findings.count("calls answered late", u64::from(!late.is_zero()));
+            survived.count_in(&mut findings);
         }
         Ok(findings)
     }
+
+    /// Plays the session with ever more room on the disk, by `stride` bytes, until nothing fails.
+    ///
+    /// # Errors
+    ///
+    /// The first promise that was broken.
+    pub fn fill(&self, stride: u64, folder: &Path) -> Result<Findings, Broken> {
+        let mut findings = Findings::default();
+        for room in (0..).step_by(usize::try_from(stride).unwrap_or(usize::MAX)) {
+            let folder = folder.join(format!("room-{room}"));
+            fs::create_dir(&folder).map_err(Broken::new)?;
+            let survived = self.survive_full(room, &folder)?;
+            fs::remove_dir_all(&folder).map_err(Broken::new)?;
+            if survived.failed_calls == 0 {
+                break;
+            }
+            findings.states += 1;
+            survived.count_in(&mut findings);
+        }
+        Ok(findings)
+    }
+}
+
+/// Each error of a session on a disk that was full.
+fn says_that_it_is_full(played: &Played) -> Result<(), Broken> {
+    // A commit whose record is in the WAL while there was no room for the index of it.
+    let known = |kind: &RepositoryErrorKind| {
+        matches!(
+            kind,
+            RepositoryErrorKind::StorageFull | RepositoryErrorKind::OutcomeUnknown
+        )
+    };
+    let other = played.kinds.iter().find(|kind| !known(kind));
+    let refusal = (played.refusals.iter()).find(|error| !matches!(error, OpenError::Full { .. }));
+    if other.is_some() || refusal.is_some() || played.failed_reads > 0 {
+        return Err(Broken::new(format_args!(
+            "on a full disk {} reads failed, and callers were told {:?}",
+            played.failed_reads, played.errors
+        )));
+    }
+    Ok(())
 }
 
 async fn opened(config: &Config) -> Result<Database, Broken> {

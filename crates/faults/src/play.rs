@@ -40,6 +40,10 @@ pub struct Played {
     pub database: Option<Database>,
     /// The errors that callers got, reads and openings included.
     pub errors: Vec<String>,
+    /// How many of them were those of reads.
+    pub failed_reads: usize,
+    /// What the openings were refused with.
+    pub refusals: Vec<OpenError>,
     /// The kinds of those that the port answered.
     pub kinds: Vec<RepositoryErrorKind>,
     /// The longest that a call took.
@@ -83,6 +87,8 @@ pub async fn play(
             answers: vec![Answer::NotAsked; script.acts.len()],
             database: None,
             errors: Vec::new(),
+            failed_reads: 0,
+            refusals: Vec::new(),
             kinds: Vec::new(),
             longest: Duration::ZERO,
         },
@@ -149,7 +155,10 @@ impl Session<'_> {
                     self.played.database = Some(database);
                     return Ok(());
                 }
-                Err(error) => self.heard(&error)?,
+                Err(error) => {
+                    self.heard(&error)?;
+                    self.played.refusals.push(error);
+                }
             }
         }
         Ok(())
@@ -222,7 +231,13 @@ impl Session<'_> {
                 }
                 self.read(in_time(repository.counts(), "a read").await)?;
             }
-            Step::Maintain => self.read(in_time(database.maintain(), "maintenance").await)?,
+            Step::Maintain => {
+                let (result, took) = in_time(database.maintain(), "maintenance").await;
+                self.took(took);
+                if let Err(error) = result? {
+                    self.failed(&error)?;
+                }
+            }
             Step::Reopen => {
                 drop(repository);
                 close(database).await?;
@@ -253,7 +268,10 @@ impl Session<'_> {
         self.took(took);
         match result? {
             Ok(_) => Ok(()),
-            Err(error) => self.failed(&error),
+            Err(error) => {
+                self.played.failed_reads += 1;
+                self.failed(&error)
+            }
         }
     }
 

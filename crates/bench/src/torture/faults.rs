@@ -108,3 +108,36 @@ impl Fault for Calls {
         Ok(findings)
     }
 }
+
+/// A session on a disk with ever more room.
+#[derive(Debug)]
+pub(super) struct Full {
+    pub(super) shared_memory: SharedMemory,
+}
+
+/// By how many bytes the room grows: a sector, so that every page and every frame is cut off in
+/// several places.
+const MORE_ROOM: u64 = 512;
+
+impl Fault for Full {
+    fn name(&self) -> &'static str {
+        match self.shared_memory {
+            SharedMemory::PassedThrough => "full",
+            SharedMemory::Missing => "full-journal",
+        }
+    }
+
+    fn about(&self) -> &'static str {
+        match self.shared_memory {
+            SharedMemory::PassedThrough => {
+                "the disk is full, with room for ever more bytes: callers are told so, reads go on, \
+                 no answer is wrong, and all works again"
+            }
+            SharedMemory::Missing => "as full, where WAL is not to be had",
+        }
+    }
+
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
+        FailingCalls::new(round.seed, self.shared_memory).fill(MORE_ROOM, round.folder)
+    }
+}

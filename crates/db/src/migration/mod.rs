@@ -24,7 +24,7 @@ use rusqlite::Connection;
 use crate::backup;
 use crate::config::{Config, OnOldSchema};
 use crate::connection::{AttemptError, ConnectionFactory, poll_until, with_suffix};
-use crate::error::OpenError;
+use crate::error::{OpenError, is_full};
 use crate::files::Partial;
 use crate::neighbours::neighbours;
 use crate::progress::{Phase, Watcher};
@@ -332,9 +332,13 @@ fn run(
     // The refinery program takes no lock file.
     let version = factory.retrying("read", || Ok(version_of(&history(&connection, factory)?)))?;
     let due = due(version, to);
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Migration {
-        path: factory.path().to_owned(),
-        source,
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+        let path = factory.path().to_owned();
+        if is_full(&*source) {
+            OpenError::Full { path, source }
+        } else {
+            OpenError::Migration { path, source }
+        }
     };
     let steps = if takes_over {
         legacy::source_rows(&connection).unwrap_or(0) * STEPS_PER_LEGACY_ROW
@@ -520,6 +524,7 @@ pub(crate) fn status(
             Ok((contents, applied, obstacle))
         })?
     } else {
+        factory.refuse_lost_database()?;
         (Contents::Missing, Vec::new(), None)
     };
     let version = version_of(&applied);

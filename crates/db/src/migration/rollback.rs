@@ -8,10 +8,11 @@ use rusqlite::Connection;
 use crate::backup;
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
-use crate::error::OpenError;
+use crate::error::{OpenError, is_full};
 use crate::migration::legacy::{self, Contents, HISTORY_TABLE};
 use crate::migration::{
-    MigrationLock, MigrationName, checked_status, refuse_neighbours, require_writable, verify,
+    MigrationLock, MigrationName, StepFailed, checked_status, refuse_neighbours, require_writable,
+    verify,
 };
 use crate::progress::{Phase, Watcher};
 
@@ -138,9 +139,13 @@ fn run(
     from: i32,
     options: &RollbackOptions,
 ) -> Result<(Vec<MigrationName>, Contents), OpenError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| OpenError::Rollback {
-        path: factory.path().to_owned(),
-        source,
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+        let path = factory.path().to_owned();
+        if is_full(&*source) {
+            OpenError::Full { path, source }
+        } else {
+            OpenError::Rollback { path, source }
+        }
     };
     let mut undone = Vec::new();
     let mut connection = factory.open_migrator()?;
@@ -165,8 +170,10 @@ fn run(
                 version,
                 name: (*name).to_owned(),
             };
-            undo(&following, version, script)
-                .map_err(|error| failed(format!("{name}: {error}").into()))?;
+            undo(&following, version, script).map_err(|source| {
+                let migration = name.to_string();
+                failed(StepFailed { migration, source }.into())
+            })?;
             undone.push(name);
         }
         if options.to == 0 {

@@ -174,7 +174,7 @@ impl Worker {
     fn reopen(&mut self) -> Result<Connection, RepositoryError> {
         let unavailable = |error: crate::OpenError| {
             RepositoryError::with_source(
-                RepositoryErrorKind::Unavailable,
+                error.kind(),
                 "the database cannot be opened anew after a failure; nothing was applied",
                 error,
             )

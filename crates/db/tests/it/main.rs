@@ -10,5 +10,6 @@ mod migration;
 mod opening;
 mod ranks;
 mod recovery;
+mod resources;
 mod schema_change;
 mod support;

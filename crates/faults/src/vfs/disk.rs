@@ -1,7 +1,8 @@
 //! What a [`super::FaultyVfs`] has been told to do, and what it has seen.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::ffi;
@@ -235,10 +236,10 @@ struct Inner {
     plan: Option<Plan>,
     seen: u64,
     failed: u64,
+    refused: u64,
     calls: HashMap<Call, u64>,
     syncs: Syncs,
     room: Option<u64>,
-    sizes: HashMap<PathBuf, u64>,
     log: Option<Log>,
 }
 
@@ -284,15 +285,13 @@ impl Disk {
         self.inner().syncs = syncs;
     }
 
-    /// Leaves room for so many bytes, in all files together; `None` for as many as there are.
-    pub fn set_room(&self, bytes: Option<u64>) {
-        self.inner().room = bytes;
-    }
-
-    /// How many bytes the files take that are or were open.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        self.inner().sizes.values().sum()
+    /// Leaves room for so many bytes in the folder of a file that grows, whoever wrote what is there;
+    /// `None` for as many as there are. Answers how many calls failed for want of room since it was
+    /// last set.
+    pub fn set_room(&self, bytes: Option<u64>) -> u64 {
+        let mut inner = self.inner();
+        inner.room = bytes;
+        std::mem::take(&mut inner.refused)
     }
 
     /// Begins to record what is written. All files that are opened have to be new.
@@ -336,40 +335,35 @@ impl Disk {
         self.inner().syncs
     }
 
-    /// A file was opened, and is `size` bytes long.
-    pub(super) fn opened(&self, path: &Path, size: u64) -> Option<FileId> {
-        let mut inner = self.inner();
-        inner.sizes.insert(path.to_owned(), size);
-        inner.log.as_mut().map(|log| log.opened(path))
+    /// A file was opened.
+    pub(super) fn opened(&self, path: &Path) -> Option<FileId> {
+        self.inner().log.as_mut().map(|log| log.opened(path))
     }
 
-    /// Whether there is room for a file to grow to `end`.
+    /// Whether there is room for a file to grow to `end`. The folder is asked, because files come and
+    /// go in it of which SQLite does not tell its VFS.
     pub(super) fn has_room(&self, path: &Path, end: u64) -> bool {
-        let mut inner = self.inner();
-        let Some(room) = inner.room else { return true };
-        let size = inner.sizes.get(path).copied().unwrap_or(0);
-        let used: u64 = inner.sizes.values().sum();
-        let fits = used + end.saturating_sub(size) <= room;
+        let Some(room) = self.inner().room else {
+            return true;
+        };
+        let size = fs::metadata(path).map_or(0, |file| file.len());
+        let fits = end <= size || path.parent().map_or(0, used) + end - size <= room;
         if !fits {
-            inner.failed += 1;
+            self.inner().refused += 1;
         }
         fits
     }
 
-    pub(super) fn written(&self, path: &Path, file: Option<FileId>, offset: u64, data: &[u8]) {
+    pub(super) fn written(&self, file: Option<FileId>, offset: u64, data: &[u8]) {
         let mut inner = self.inner();
-        let end = offset + data.len() as u64;
-        let size = inner.sizes.entry(path.to_owned()).or_default();
-        *size = end.max(*size);
         if let (Some(log), Some(file)) = (&mut inner.log, file) {
             let data = data.into();
             log.push(Operation::Write { file, offset, data });
         }
     }
 
-    pub(super) fn truncated(&self, path: &Path, file: Option<FileId>, size: u64) {
+    pub(super) fn truncated(&self, file: Option<FileId>, size: u64) {
         let mut inner = self.inner();
-        inner.sizes.insert(path.to_owned(), size);
         if let (Some(log), Some(file)) = (&mut inner.log, file) {
             log.push(Operation::Truncate { file, size });
         }
@@ -382,10 +376,18 @@ impl Disk {
     }
 
     pub(super) fn deleted(&self, path: &Path, folder_synced: bool) {
-        let mut inner = self.inner();
-        inner.sizes.remove(path);
-        if let Some(log) = &mut inner.log {
+        if let Some(log) = &mut self.inner().log {
             log.deleted(path, folder_synced);
         }
     }
+}
+
+/// How many bytes the files in a folder take.
+fn used(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    entries
+        .filter_map(|entry| entry.ok()?.metadata().ok())
+        .filter(fs::Metadata::is_file)
+        .map(|file| file.len())
+        .sum()
 }

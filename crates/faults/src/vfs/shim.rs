@@ -254,13 +254,9 @@ unsafe extern "C" fn x_open(
         }
         let path = path_of(name);
         let kind = FileKind::of(flags);
-        let mut size = 0;
-        if let Some(ask) = (*(*base).pMethods).xFileSize {
-            ask(base, &raw mut size);
-        }
         let log_id = match kind {
             FileKind::Other => None,
-            _ => shared.disk.opened(&path, bytes(size)),
+            _ => shared.disk.opened(&path),
         };
         let handle = Box::new(Handle {
             disk: Arc::clone(&shared.disk),
@@ -329,9 +325,7 @@ unsafe extern "C" fn x_write(
         }
         if handle.kind != FileKind::Other {
             let kept = &data[..kept];
-            handle
-                .disk
-                .written(&handle.path, handle.log_id, bytes(offset), kept);
+            handle.disk.written(handle.log_id, bytes(offset), kept);
         }
     }
     failure.map_or(ffi::SQLITE_OK, |reason| reason.code(Call::Write))
@@ -343,9 +337,7 @@ unsafe extern "C" fn x_truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_in
     admit!(handle, Call::Truncate);
     let truncated = pass!(file, xTruncate, size);
     if truncated == ffi::SQLITE_OK && handle.kind != FileKind::Other {
-        handle
-            .disk
-            .truncated(&handle.path, handle.log_id, bytes(size));
+        handle.disk.truncated(handle.log_id, bytes(size));
     }
     truncated
 }
@@ -420,7 +412,17 @@ unsafe extern "C" fn x_shm_map(
 ) -> c_int {
     // SAFETY: the file is open.
     let handle = unsafe { handle(file) };
-    if let Err(reason) = handle.disk.admit(Call::ShmMap) {
+    let mut admitted = handle.disk.admit(Call::ShmMap);
+    if extend != 0 && admitted.is_ok() {
+        // The platform's VFS lets the file grow by a region at a time.
+        let end = bytes((i64::from(region) + 1) * i64::from(size));
+        let mut path = handle.path.clone().into_os_string();
+        path.push("-shm");
+        if !handle.disk.has_room(Path::new(&path), end) {
+            admitted = Err(Reason::NoSpace);
+        }
+    }
+    if let Err(reason) = admitted {
         // SAFETY: SQLite passes a place for the answer, and expects null where there is none.
         unsafe { *mapped = ptr::null_mut() };
         return reason.code(Call::ShmMap);
