@@ -5,6 +5,7 @@ mod log;
 pub mod outcome;
 pub mod play;
 pub mod power;
+pub mod replay;
 pub mod script;
 pub mod vfs;
 

@@ -9,7 +9,7 @@ use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
 use roas_domain::{ActivityRepository, EventOutcome};
 use tempfile::tempdir;
 
-use crate::support::{on_runtime, query, quick, start_process};
+use crate::support::{on_runtime, poll_once, query, quick, start_process};
 
 const PROCESSES: u64 = 4;
 const TASKS: u64 = 16;
@@ -127,7 +127,7 @@ fn a_dropped_call_is_applied_once_or_not_at_all() {
             let polls = number % 4;
             let mut done = false;
             for _ in 0..polls {
-                if let std::task::Poll::Ready(result) = futures_poll(&mut call).await {
+                if let std::task::Poll::Ready(result) = poll_once(&mut call).await {
                     result.unwrap();
                     done = true;
                     break;
@@ -149,14 +149,6 @@ fn a_dropped_call_is_applied_once_or_not_at_all() {
         assert!(stored > answered, "{stored} {answered}");
         assert!(stored <= 451, "calls that were never polled were not made");
     });
-}
-
-/// Polls once.
-async fn futures_poll<F: Future + Unpin>(future: &mut F) -> std::task::Poll<F::Output> {
-    std::future::poll_fn(|context| {
-        std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(context))
-    })
-    .await
 }
 
 /// As if a process had been stopped in the middle of its turn.

@@ -3,13 +3,16 @@
 #![expect(clippy::float_cmp, reason = "what is stored comes back to the bit")]
 
 mod bad_files;
+mod cancellation;
 mod concurrency;
 mod conformance;
 mod legacy;
 mod migration;
 mod opening;
+mod overload;
 mod ranks;
 mod recovery;
 mod resources;
 mod schema_change;
+mod shutdown;
 mod support;

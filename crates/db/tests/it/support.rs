@@ -5,9 +5,13 @@
 )]
 
 use std::path::Path;
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
+use std::task::Poll;
 
-use roas_db::{Config, Durability};
+use roas_db::{Config, Durability, SqliteActivityRepository};
+use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
+use roas_domain::{ActivityRepository, EventOutcome, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 use rusqlite::types::FromSql;
 
@@ -38,6 +42,53 @@ pub(crate) fn query<T: FromSql>(path: &Path, sql: &str) -> T {
         .unwrap()
         .query_row(sql, [], |row| row.get(0))
         .unwrap()
+}
+
+/// The write lock, in the hands of another connection until this is dropped.
+#[must_use]
+pub(crate) struct HeldLock(
+    #[expect(dead_code, reason = "closing it is what gives the lock back")] Connection,
+);
+
+impl HeldLock {
+    pub(crate) fn take(path: &Path) -> Self {
+        let connection = Connection::open(path).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Self(connection)
+    }
+}
+
+/// Polls a future once, with the waker of the task that asks.
+pub(crate) async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::future::poll_fn(|context| Poll::Ready(Pin::new(&mut *future).poll(context))).await
+}
+
+/// A call that waits for its answer.
+pub(crate) type Waiting<'a> =
+    Pin<Box<dyn Future<Output = Result<EventOutcome, RepositoryError>> + Send + 'a>>;
+
+/// While the write lock is held: records events until the writer has one in its hands and
+/// `capacity` more are queued, so that there is no room left and none comes. The database's limit
+/// for a transaction has to be 1. The events' ids count from `first_id`, their guild is 9.
+pub(crate) async fn fill(
+    repository: &SqliteActivityRepository,
+    capacity: usize,
+    first_id: u64,
+) -> Vec<Waiting<'_>> {
+    let mut accepted = Vec::new();
+    while accepted.len() < capacity + 1 {
+        let id = first_id + accepted.len() as u64;
+        let mut call = repository.try_record(message_with_id(id, member(9, 1), MIDNIGHT));
+        match poll_once(&mut call).await {
+            Poll::Pending => accepted.push(call),
+            Poll::Ready(answer) => {
+                assert_eq!(answer.unwrap_err().kind(), RepositoryErrorKind::Overloaded);
+                // The writer's thread has not come to take its one yet.
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+    accepted
 }
 
 /// Starts `test` of the running test program, one that is ignored otherwise, as a process of its
