@@ -6,6 +6,7 @@ mod bad_files;
 mod concurrency;
 mod conformance;
 mod legacy;
+mod metrics;
 mod migration;
 mod opening;
 mod ranks;
