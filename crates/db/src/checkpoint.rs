@@ -12,9 +12,11 @@
 //! and nobody fails.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+
+use crate::metrics::{By, Meters};
 
 /// Frames (pages of 4 KiB) that are not yet in the database, from which on the maintenance thread
 /// copies them: SQLite's own default.
@@ -69,8 +71,13 @@ pub(crate) struct WalState {
 }
 
 impl WalState {
+    /// Whether nothing was looked at, because somebody else's checkpoint is under way.
+    pub(crate) const fn is_unknown(self) -> bool {
+        self.frames < 0
+    }
+
     /// Whether the next transaction can start the WAL over, where no reader is on it.
-    const fn is_copied(self) -> bool {
+    pub(crate) const fn is_copied(self) -> bool {
         self.copied >= self.frames
     }
 
@@ -123,7 +130,7 @@ impl WalWatch {
 
     /// Looks at the WAL after a commit, and sees to it where it has grown. Answers how long to wait
     /// before the next transaction, for the WAL's sake.
-    pub(crate) fn after_commit(&mut self, connection: &Connection) -> Duration {
+    pub(crate) fn after_commit(&mut self, connection: &Connection, meters: &Meters) -> Duration {
         // An error here is the next statement's to report.
         let Ok(wal) = WalState::now(connection) else {
             return Duration::ZERO;
@@ -137,9 +144,9 @@ impl WalWatch {
         }
         if wal.frames >= CEILING_FRAMES && wal.frames - self.helped_at >= CHECKPOINT_FRAMES {
             self.helped_at = wal.frames;
-            if let Err(error) = WalState::after_copying(connection) {
-                tracing::warn!(%error, "the writer's checkpoint failed");
-            }
+            let copied = WalState::after_copying(connection)
+                .inspect_err(|error| tracing::warn!(%error, "the writer's checkpoint failed"));
+            meters.checkpointed(By::Writer, copied.ok(), Instant::now());
         }
         self.pace.pause(wal.frames, added)
     }

@@ -15,6 +15,7 @@ use crate::config::{Access, Config};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode, wal_path};
 use crate::error::{OpenError, closed};
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
+use crate::metrics::Meters;
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
 use crate::reader::ReaderPool;
@@ -91,8 +92,10 @@ impl Database {
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let path = config.path.clone();
         let runtime = Handle::current();
+        // Here, because a recorder may be the calling thread's alone.
+        let meters = Meters::new(path.display().to_string());
         let open = move || match config.access {
-            Access::ReadWrite => Self::open_for_writing(&config, &runtime),
+            Access::ReadWrite => Self::open_for_writing(&config, &runtime, meters),
             Access::ReadOnly => Self::open_for_reading(&config),
         };
         tokio::task::spawn_blocking(open)
@@ -107,7 +110,11 @@ impl Database {
             })
     }
 
-    fn open_for_writing(config: &Config, runtime: &Handle) -> Result<Self, OpenError> {
+    fn open_for_writing(
+        config: &Config,
+        runtime: &Handle,
+        meters: Meters,
+    ) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?.claimed()?;
         migration::require_writable(&factory)?;
         let options = MigrateOptions::default();
@@ -148,6 +155,7 @@ impl Database {
                 clock: Arc::clone(&config.clock),
                 wal_watch,
                 runtime: runtime.clone(),
+                meters: meters.clone(),
             },
             config.queue_capacity,
         );
@@ -158,6 +166,7 @@ impl Database {
             clock: Arc::clone(&config.clock),
             remember_events_for: config.remember_events_for,
             rank_guilds_from: config.rank_guilds_from,
+            meters,
         };
         // Where the second thread cannot be started, dropping the handle ends the first.
         let worker = Builder::new()

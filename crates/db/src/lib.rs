@@ -11,6 +11,7 @@ mod error;
 mod files;
 mod holder;
 mod maintenance;
+pub mod metrics;
 mod migration;
 mod neighbours;
 mod progress;

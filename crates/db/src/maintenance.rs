@@ -16,6 +16,7 @@ use crate::checkpoint::{Pace, WalState, WalWatch};
 use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::holder::LockHolder;
+use crate::metrics::{By, Meters, as_f64};
 use crate::rank;
 use crate::retry::{Retry, RetryError};
 use crate::sql;
@@ -84,6 +85,7 @@ pub(crate) struct MaintenanceConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remember_events_for: Duration,
     pub(crate) rank_guilds_from: u64,
+    pub(crate) meters: Meters,
 }
 
 impl Maintenance {
@@ -146,9 +148,9 @@ fn shrink(
     config: &MaintenanceConfig,
 ) -> Result<WalState, RepositoryError> {
     let wal = checkpoint(connection, config)?;
-    let large = fs::metadata(wal_path(config.factory.path()))
-        .is_ok_and(|file| file.len() > LARGE_WAL_BYTES);
-    if !large {
+    let bytes = fs::metadata(wal_path(config.factory.path())).map_or(0, |file| file.len());
+    config.meters.wal_bytes.set(as_f64(bytes));
+    if bytes <= LARGE_WAL_BYTES {
         return Ok(wal);
     }
     busy::allow(TRUNCATE_WAIT);
@@ -167,9 +169,14 @@ fn checkpoint(
     if config.journal_mode != JournalMode::Wal {
         return Ok(WalState::default());
     }
-    retrying(config, "checkpoint the WAL", || {
+    let wal = retrying(config, "checkpoint the WAL", || {
         WalState::after_copying(connection)
-    })
+    });
+    let copied = wal.as_ref().ok().copied();
+    config
+        .meters
+        .checkpointed(By::Maintenance, copied, Instant::now());
+    wal
 }
 
 /// Goes through all remembered ids in small steps; the writer forgets the old ones of each step in

@@ -159,6 +159,11 @@ impl Retry {
         }
     }
 
+    /// How many attempts were begun.
+    pub(crate) const fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// How long the attempt that begins at `now` may wait for the lock. Even past the deadline it
     /// is made, without waiting: the lock may be free.
     pub(crate) fn begin_attempt(&mut self, now: Instant) -> Duration {

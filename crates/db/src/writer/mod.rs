@@ -32,6 +32,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::busy::Waited;
 use crate::error::{closed, outcome_unknown};
+use crate::metrics::{Meters, as_f64};
+use crate::retry::RetryPolicy;
 
 pub(crate) use command::{Command, Reply, Upkeep, Work};
 pub(crate) use worker::{Worker, WorkerConfig};
@@ -46,7 +48,12 @@ pub(crate) struct Writer {
 /// A handle and the worker it talks to, apart, so that tests can drive the worker themselves.
 pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Worker) {
     let (sender, receiver) = mpsc::channel(queue_capacity);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared {
+        closing: AtomicBool::new(false),
+        panicked: AtomicBool::new(false),
+        stats: Counters::default(),
+        meters: config.meters.clone(),
+    });
     (
         Writer {
             sender,
@@ -57,11 +64,12 @@ pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Work
 }
 
 /// What handles and worker both see.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Shared {
     closing: AtomicBool,
     panicked: AtomicBool,
     stats: Counters,
+    meters: Meters,
 }
 
 #[derive(Debug, Default)]
@@ -69,6 +77,8 @@ struct Counters {
     batches: AtomicU64,
     commands: AtomicU64,
     events: AtomicU64,
+    queue_wait_us: AtomicU64,
+    longest_queue_wait_us: AtomicU64,
     lock_waits: AtomicU64,
     lock_wait_us: AtomicU64,
     retries: AtomicU64,
@@ -85,6 +95,11 @@ pub struct WriterStats {
     pub commands: u64,
     /// Events (and other single changes) carried out in them.
     pub events: u64,
+    /// How long the oldest request of each transaction was in the queue, in all: from its
+    /// submission to the transaction's first attempt. No other request of it waited for longer.
+    pub queue_wait: Duration,
+    /// The longest such wait.
+    pub longest_queue_wait: Duration,
     /// How often it slept for a lock that another process held.
     pub lock_waits: u64,
     /// How long it slept for such locks.
@@ -102,7 +117,21 @@ impl Shared {
         self.closing.load(Ordering::Acquire)
     }
 
-    fn committed(&self, commands: usize, events: usize) {
+    /// A transaction begins, with `depth` requests in the queue, of which the oldest that it
+    /// carries has waited for `wait`.
+    fn begun(&self, depth: usize, wait: Duration) {
+        self.meters.queue_depth.set(as_f64(depth as u64));
+        self.meters.queue_wait.record(wait);
+        let (stats, wait) = (&self.stats, micros(wait));
+        stats.queue_wait_us.fetch_add(wait, Ordering::Relaxed);
+        stats
+            .longest_queue_wait_us
+            .fetch_max(wait, Ordering::Relaxed);
+    }
+
+    fn committed(&self, commands: usize, events: usize, commit: Duration) {
+        self.meters.transaction_events.record(as_f64(events as u64));
+        self.meters.commit.record(commit);
         let add = |counter: &AtomicU64, count: usize| {
             counter.fetch_add(count as u64, Ordering::Relaxed);
         };
@@ -116,12 +145,15 @@ impl Shared {
             self.stats
                 .lock_waits
                 .fetch_add(waited.sleeps, Ordering::Relaxed);
-            let micros = u64::try_from(waited.time.as_micros()).unwrap_or(u64::MAX);
-            self.stats.lock_wait_us.fetch_add(micros, Ordering::Relaxed);
+            self.stats
+                .lock_wait_us
+                .fetch_add(micros(waited.time), Ordering::Relaxed);
+            self.meters.lock_wait.record(waited.time);
         }
     }
 
-    fn retried(&self) {
+    fn retried(&self, policy: &RetryPolicy) {
+        self.meters.retried(policy);
         self.stats.retries.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -144,6 +176,10 @@ impl Shared {
             closed()
         }
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl Writer {
@@ -247,6 +283,8 @@ impl Writer {
             batches: get(&stats.batches),
             commands: get(&stats.commands),
             events: get(&stats.events),
+            queue_wait: Duration::from_micros(get(&stats.queue_wait_us)),
+            longest_queue_wait: Duration::from_micros(get(&stats.longest_queue_wait_us)),
             lock_waits: get(&stats.lock_waits),
             lock_wait: Duration::from_micros(get(&stats.lock_wait_us)),
             retries: get(&stats.retries),

@@ -13,6 +13,7 @@ use crate::checkpoint::Pace;
 use crate::config::Config;
 use crate::connection::{ConnectionFactory, FileIdentity};
 use crate::maintenance;
+use crate::metrics::Meters;
 use crate::migration::migrate;
 
 const QUEUE_CAPACITY: usize = 100;
@@ -42,6 +43,7 @@ fn idle(batch_limit: usize) -> Idle {
         clock,
         wal_watch,
         runtime: tokio::runtime::Handle::current(),
+        meters: Meters::new("roas.db"),
     };
     let (writer, worker) = pair(config, QUEUE_CAPACITY);
     Idle {

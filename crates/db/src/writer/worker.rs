@@ -13,12 +13,14 @@ use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tracing::field::Empty;
 
 use crate::busy;
 use crate::checkpoint::WalWatch;
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
 use crate::holder::LockHolder;
+use crate::metrics::Meters;
 use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
@@ -37,6 +39,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wal_watch: WalWatch,
     pub(crate) runtime: Handle,
+    pub(crate) meters: Meters,
 }
 
 /// The worker: owns the receiving end of the queue and, while it runs, the connection.
@@ -245,7 +248,10 @@ impl Worker {
                 return SessionEnd::Broken;
             }
             if self.config.journal_mode == JournalMode::Wal {
-                let pause = self.config.wal_watch.after_commit(connection);
+                let WorkerConfig {
+                    wal_watch, meters, ..
+                } = &mut self.config;
+                let pause = wal_watch.after_commit(connection, meters);
                 self.pause(connection, pause);
             }
         }
@@ -291,21 +297,40 @@ impl Worker {
             let policy = self.config.factory.retry();
             let deadline = policy.deadline();
             let mut retry = Retry::new(policy, since, self.rng.fork());
+            let depth = commands.len() + self.queue.len() + self.receiver.len();
+            let waited = since.elapsed();
+            self.shared.begun(depth, waited);
+            let span = tracing::debug_span!(
+                "transaction",
+                queue_depth = depth,
+                queue_wait = ?waited,
+                attempts = Empty,
+                requests = Empty,
+                events = Empty,
+                commit = Empty,
+            )
+            .entered();
             let (exhausted, error) = loop {
                 busy::allow(retry.begin_attempt(Instant::now()));
                 let attempt = self.attempt(sql, &mut commands);
                 self.shared.waited(busy::take_waited());
                 match attempt {
-                    Ok(()) => {
+                    Ok(commit) => {
                         let events = commands.iter().map(Command::events).sum();
-                        self.shared.committed(commands.len(), events);
+                        self.shared.committed(commands.len(), events, commit);
+                        if !span.is_disabled() {
+                            span.record("attempts", retry.attempts());
+                            span.record("requests", commands.len());
+                            span.record("events", events);
+                            span.record("commit", tracing::field::debug(commit));
+                        }
                         self.spins = SPIN_AFTER.contains(&commands.len()) && several_processors();
                         self.acknowledge(commands);
                         return true;
                     }
                     Err(Failed::Contended(error)) => match retry.next_delay(Instant::now()) {
                         Ok(delay) => {
-                            self.shared.retried();
+                            self.shared.retried(self.config.factory.retry());
                             self.turns.give_up();
                             thread::sleep(delay);
                         }
@@ -432,12 +457,13 @@ impl Worker {
         Ok(())
     }
 
-    /// One attempt at the transaction. On success it is committed, to the file that was opened.
+    /// One attempt at the transaction. On success it is committed, to the file that was opened;
+    /// answers how long the commit took.
     fn attempt(
         &mut self,
         sql: &mut WriteStatements<'_>,
         commands: &mut Vec<Command>,
-    ) -> Result<(), Failed> {
+    ) -> Result<Duration, Failed> {
         sql.begin().map_err(Failed::of)?;
         self.check_schema(sql).map_err(|failed| undo(sql, failed))?;
         let now = self.config.clock.now();
@@ -450,6 +476,7 @@ impl Worker {
         if let Err(error) = applied {
             return Err(undo(sql, Failed::of(error)));
         }
+        let before_commit = Instant::now();
         if let Err(error) = sql.commit() {
             let rolled_back = sql.is_autocommit() || sql.rollback().is_ok();
             return Err(match Failure::of(&error) {
@@ -464,8 +491,9 @@ impl Worker {
                 )),
             });
         }
+        let commit = before_commit.elapsed();
         match FileIdentity::of(self.config.factory.path()) {
-            Ok(identity) if identity == self.config.identity => Ok(()),
+            Ok(identity) if identity == self.config.identity => Ok(commit),
             _ => Err(Failed::Unknown(outcome_unknown(&format!(
                 "`{}` was moved, replaced or deleted while it was open",
                 self.config.factory.path().display()

@@ -7,6 +7,7 @@ mod cancellation;
 mod concurrency;
 mod conformance;
 mod legacy;
+mod metrics;
 mod migration;
 mod opening;
 mod overload;
