@@ -251,13 +251,21 @@ fn engine_stats(ran: &Coordinated) -> Option<EngineStats> {
         return None;
     }
     let counters = counters.unwrap_or_default();
+    let queue_waits = ran
+        .reports
+        .iter()
+        .filter_map(|report| report.queue_waits.clone())
+        .reduce(|mut all, some| {
+            all.add(&some);
+            all
+        });
     Some(EngineStats {
         batches: counters.batches,
         mean_batch: ratio(counters.operations, counters.batches),
         lock_waits: counters.lock_waits,
         lock_wait_us: counters.lock_wait_us,
         retries: counters.retries,
-        queue_wait_us: None,
+        queue_wait_us: queue_waits.map(|waits| waits.percentiles()),
         wal_bytes_max: ran.wal.bytes.iter().max().copied().filter(|_| has_wal),
         wal_bytes_end: ran.wal.bytes.last().copied().filter(|_| has_wal),
     })

@@ -121,7 +121,8 @@ pub struct EngineStats {
     pub lock_wait_us: u64,
     /// Transactions tried again.
     pub retries: u64,
-    /// How long operations waited in the engine's queue.
+    /// How long the oldest operation of each transaction waited in the engine's queue; the others
+    /// waited no longer.
     pub queue_wait_us: Option<Percentiles>,
     /// The greatest size of the WAL that was seen.
     pub wal_bytes_max: Option<u64>,

@@ -259,8 +259,8 @@ impl Database {
             .unwrap_or_default()
     }
 
-    /// Runs a round of maintenance now: forgets event ids that are older than the window, and
-    /// checkpoints the WAL. The maintenance thread does the same every ten minutes.
+    /// Runs a round of maintenance now: forgets event ids that are older than the window, brings the
+    /// planner's statistics up to date, and checkpoints the WAL. The maintenance thread does the same every ten minutes.
     ///
     /// # Errors
     ///

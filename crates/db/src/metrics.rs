@@ -1,4 +1,4 @@
-//! What a database tells an exporter, through the facade of the crate [`metrics`](::metrics): the
+//! What a database tells an exporter, through the facade of the crate [`metrics`]: the
 //! program installs the recorder, before it opens the database. Without one, telling costs nothing.
 //!
 //! Every metric has the label `database`, the path of the configuration. The writer tells once a

@@ -142,7 +142,14 @@ impl Driver {
         )?;
 
         tokio::time::sleep_until(from).await;
-        let at_start = (Usage::now(), self.engine.counters());
+        let now = || {
+            (
+                Usage::now(),
+                self.engine.counters(),
+                self.engine.queue_waits(),
+            )
+        };
+        let at_start = now();
         let mut at_end = None;
         let mut done = std::pin::pin!(join(writing));
         loop {
@@ -152,7 +159,7 @@ impl Driver {
                 .map_or(tick, |until| tick.min(until));
             let joined = tokio::time::timeout_at(tick, &mut done).await;
             if at_end.is_none() && (joined.is_ok() || until.is_some_and(|until| tick >= until)) {
-                at_end = Some((Usage::now(), self.engine.counters()));
+                at_end = Some(now());
             }
             if let Ok(joined) = joined {
                 joined?;
@@ -164,12 +171,15 @@ impl Driver {
         stop.store(true, Ordering::Relaxed);
         let reads = join(reading).await?;
 
-        let (usage, counters) = at_end.unwrap_or((Usage::now(), None));
+        let (usage, counters, queue_waits) = at_end.unwrap_or((Usage::now(), None, None));
         let counters = counters
             .zip(at_start.1)
             .map(|(end, start)| end.since(start));
         let mut report = ProcessReport::new(&all, self.description, counters);
         report.add_reads(reads);
+        report.queue_waits = queue_waits
+            .zip(at_start.2)
+            .map(|(end, start)| end.since(&start));
         report.cpu_s = usage.cpu_s - at_start.0.cpu_s;
         Ok(Ran {
             engine: self.engine,

@@ -40,6 +40,9 @@ pub struct ProcessReport {
     pub max_rss_bytes: u64,
     /// What the engine did over the window.
     pub counters: Option<Counters>,
+    /// How long the oldest operation of each transaction waited in the engine's queue, over the
+    /// window.
+    pub queue_waits: Option<Latencies>,
     /// What the engine runs on.
     pub description: Description,
 }
@@ -74,6 +77,7 @@ impl ProcessReport {
             cpu_s: 0.0,
             max_rss_bytes: 0,
             counters,
+            queue_waits: None,
             description,
         }
     }

@@ -11,12 +11,14 @@ use roas_domain::{
     MAX_EVENTS_PER_CALL, MAX_SCORE_LIMIT, RepositoryError, RepositoryErrorKind, ScoreDelta,
 };
 
+use super::queue_waits::QueueWaits;
 use super::{
     BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, Read, ReadSession,
     Session,
 };
 use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
+use crate::stats::Latencies;
 
 /// What a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,7 @@ pub(super) enum Write {
 #[derive(Debug)]
 pub(super) struct Meter {
     database: Database,
+    queue_waits: QueueWaits,
     repository: Arc<dyn ActivityRepository>,
     write: Write,
 }
@@ -96,8 +99,11 @@ impl Meter {
         durability: Durability,
         database: &Path,
     ) -> Result<Self, BoxError> {
-        let database = Database::open(Config::new(database).durability(durability)).await?;
+        let queue_waits = QueueWaits::default();
+        let opening = Database::open(Config::new(database).durability(durability));
+        let database = queue_waits.told_by(opening).await?;
         Ok(Self {
+            queue_waits,
             repository: Arc::new(database.repository()),
             database,
             write,
@@ -135,6 +141,10 @@ impl Engine for Meter {
             lock_wait_us: u64::try_from(stats.lock_wait.as_micros()).unwrap_or(u64::MAX),
             retries: stats.retries,
         })
+    }
+
+    fn queue_waits(&self) -> Option<Latencies> {
+        Some(self.queue_waits.now())
     }
 
     async fn describe(&self) -> Result<Description, BoxError> {

@@ -13,6 +13,8 @@ mod noop;
 #[cfg(feature = "engines")]
 mod original;
 #[cfg(feature = "engines")]
+mod queue_waits;
+#[cfg(feature = "engines")]
 mod raw;
 #[cfg(feature = "sabotage")]
 mod sabotage;
@@ -31,6 +33,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::operations::Operation;
 use crate::scenario::Scenario;
+use crate::stats::Latencies;
 
 #[cfg(feature = "engines")]
 pub use builtin::{BuiltIn, ENGINES, is_built_in};
@@ -70,6 +73,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
 
     /// What it has done so far, where it knows.
     fn counters(&self) -> Option<Counters> {
+        None
+    }
+
+    /// How long the oldest operation of each transaction has waited in its queue, so far, where it
+    /// has one and knows.
+    fn queue_waits(&self) -> Option<Latencies> {
         None
     }
 

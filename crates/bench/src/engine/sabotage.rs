@@ -10,6 +10,7 @@ use super::{
     BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, ReadSession, Session,
 };
 use crate::operations::Operation;
+use crate::stats::Latencies;
 
 /// What is wrong with an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,10 @@ impl Engine for Sabotaged {
 
     fn counters(&self) -> Option<Counters> {
         self.engine.counters()
+    }
+
+    fn queue_waits(&self) -> Option<Latencies> {
+        self.engine.queue_waits()
     }
 
     async fn describe(&self) -> Result<Description, BoxError> {

@@ -59,6 +59,17 @@ impl Latencies {
         self.0.add(&other.0).expect("the same bounds");
     }
 
+    /// Those that came after `earlier`, which are some of these.
+    ///
+    /// # Panics
+    ///
+    /// Where `earlier` has any that these have not.
+    #[must_use]
+    pub fn since(mut self, earlier: &Self) -> Self {
+        self.0.subtract(&earlier.0).expect("some of these");
+        self
+    }
+
     /// How many there are.
     #[must_use]
     pub fn samples(&self) -> u64 {
@@ -172,6 +183,15 @@ mod tests {
         let figures = [found.p50, found.p95, found.p99, found.p999, found.max];
         assert_eq!(figures.map(Option::unwrap), [500, 950, 990, 999, 1_000]);
         assert!((found.mean.unwrap() - 500.5).abs() < 1.0);
+    }
+
+    #[test]
+    fn what_came_before_is_taken_away_again() {
+        let warm_up = of([9_000, 10]);
+        let mut all = warm_up.clone();
+        all.add(&of([20, 30]));
+        let found = all.since(&warm_up).percentiles();
+        assert_eq!((found.samples, found.max), (2, Some(30)));
     }
 
     #[test]

@@ -49,6 +49,8 @@ fn every_engine_gives_a_result_of_the_same_shape() {
         };
         assert_eq!(run.environment.pragmas["journal_mode"], journal);
         assert_eq!(run.batch.is_some(), engine == "raw");
+        let waits = run.engine_stats.and_then(|stats| stats.queue_wait_us);
+        assert_eq!(waits.is_some(), engine.starts_with("meter"), "{engine}");
     }
 }
 
@@ -86,7 +88,15 @@ fn a_window_has_a_length_and_a_warm_up_before_it() {
         "{run:?}"
     );
     assert!((run.ops_per_s * 0.5).round().to_string() == run.ops.to_string());
-    assert!(run.engine_stats.unwrap().batches > 0);
+    let stats = run.engine_stats.unwrap();
+    assert!(stats.batches > 0);
+    // One a transaction of the window, and none of the warm-up's; the two are not read at once.
+    let waits = stats.queue_wait_us.unwrap();
+    assert!(
+        waits.samples.abs_diff(stats.batches) <= 2 && waits.p50.is_some(),
+        "{waits:?} {}",
+        stats.batches
+    );
 }
 
 #[test]

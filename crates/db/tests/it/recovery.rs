@@ -79,6 +79,36 @@ fn an_event_is_forgotten_when_its_window_has_passed_and_not_before() {
 }
 
 #[test]
+fn the_planner_gets_its_statistics_beside_a_writer_that_goes_on() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    let statistics = |path: &Path| {
+        let tables = "SELECT count(*) FROM sqlite_stat1 WHERE tbl = 'activity_meter'";
+        query::<i64>(path, tables)
+    };
+    on_runtime(async {
+        let database = open(&config).await;
+        let repository = database.repository();
+        let events = |ids: std::ops::RangeInclusive<u64>| {
+            ids.map(|id| message_with_id(id, member(1, id), MIDNIGHT))
+                .collect()
+        };
+        repository.record_many(events(1..=500)).await.unwrap();
+        database.maintain().await.unwrap();
+        assert_eq!(statistics(config.path()), 1);
+        // The writer's statements are made anew beneath it: the schema has one more table.
+        repository.record_many(events(501..=600)).await.unwrap();
+        database.maintain().await.unwrap();
+        assert_eq!(database.writer_stats().reopened, 0);
+        database.close().await.unwrap();
+        // And the file is still one of ours.
+        let again = open(&config).await;
+        assert_eq!(again.repository().counts().await.unwrap().members, 600);
+        again.close().await.unwrap();
+    });
+}
+
+#[test]
 fn many_old_events_are_forgotten_in_steps() {
     let folder = tempdir().unwrap();
     let clock = ManualClock::new(at(MIDNIGHT));

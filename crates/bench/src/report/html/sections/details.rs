@@ -55,7 +55,7 @@ fn put_engines(page: &mut Page, shown: &[Shown<'_>]) {
     }
     page.paragraph(
         "Transactions, the operations that shared one, how often and how long the engine slept for \
-         SQLite's lock, and how long calls waited in its queue.",
+         SQLite's lock, and how long the oldest operation of each transaction waited in its queue.",
     );
     open_table(
         page,
