@@ -74,7 +74,13 @@ impl Call {
     #[must_use]
     pub const fn reasons(self) -> &'static [Reason] {
         match self {
-            Self::Write => &[Reason::Io, Reason::NoSpace, Reason::TornNoSpace],
+            Self::Read => &[Reason::Io, Reason::TornIo],
+            Self::Write => &[
+                Reason::Io,
+                Reason::TornIo,
+                Reason::NoSpace,
+                Reason::TornNoSpace,
+            ],
             Self::Open | Self::ShmMap => &[Reason::Io, Reason::NoSpace],
             Self::Lock | Self::ShmLock => &[Reason::Io, Reason::Busy],
             _ => &[Reason::Io],
@@ -87,6 +93,8 @@ impl Call {
 pub enum Reason {
     /// The device failed (EIO).
     Io,
+    /// The device failed (EIO); half of the data was read or written before that showed.
+    TornIo,
     /// There is no room (ENOSPC); nothing was written.
     NoSpace,
     /// There is no room (ENOSPC); half of the data was written before that showed.
@@ -102,7 +110,8 @@ impl Reason {
         match self {
             Self::Io => "eio",
             Self::NoSpace => "enospc",
-            Self::TornNoSpace => "short",
+            Self::TornIo => "short-eio",
+            Self::TornNoSpace => "short-enospc",
             Self::Busy => "busy",
         }
     }

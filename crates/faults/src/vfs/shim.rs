@@ -286,8 +286,17 @@ unsafe extern "C" fn x_read(
 ) -> c_int {
     // SAFETY: the file is open.
     let handle = unsafe { handle(file) };
-    admit!(handle, Call::Read);
-    pass!(file, xRead, into, length, offset)
+    match handle.disk.admit(Call::Read) {
+        Ok(()) => pass!(file, xRead, into, length, offset),
+        Err(reason) => {
+            // Not as SQLITE_IOERR_SHORT_READ: to SQLite that is the end of the file, and the platform's
+            // VFS says so where nothing follows, alone.
+            if reason == Reason::TornIo {
+                pass!(file, xRead, into, length / 2, offset);
+            }
+            reason.code(Call::Read)
+        }
+    }
 }
 
 unsafe extern "C" fn x_write(
@@ -314,7 +323,7 @@ unsafe extern "C" fn x_write(
     };
     let kept = match failure {
         None => data.len(),
-        Some(Reason::TornNoSpace) => data.len() / 2,
+        Some(Reason::TornIo | Reason::TornNoSpace) => data.len() / 2,
         Some(_) => 0,
     };
     if kept > 0 {
