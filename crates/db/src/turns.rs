@@ -28,10 +28,13 @@ const LENGTH: Duration = Duration::from_micros(2500);
 /// How long to wait for a turn before going on without one: some tens of turns.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// After a turn that had to be waited for: time for the one that was woken to take it. The kernel
-/// gives the lock to whoever asks first. Measured: 0.05 ms leaves now and then one process out for
-/// 130 ms, this for 50 ms.
+/// After a turn, where there are neighbours: time for the one that was woken to take his. The kernel
+/// gives the lock to whoever asks first. With 0.05 ms one process is now and then left out for 130 ms.
 const GIVE_WAY: Duration = Duration::from_micros(200);
+
+/// For how long a wait tells that there are neighbours. Not only for the turn that was waited for:
+/// who then found the lock free by chance would take it again and again.
+const REMEMBER_NEIGHBOURS: Duration = Duration::from_millis(100);
 
 /// One writer's place among those of a file.
 #[derive(Debug)]
@@ -41,14 +44,10 @@ pub(crate) struct Turns {
     /// Whether the thread is there that stands in the queue. It is not before somebody waits.
     has_attendant: bool,
     patience: Duration,
-    mine: Option<Turn>,
-}
-
-#[derive(Debug)]
-struct Turn {
-    since: Instant,
-    /// Whether somebody else had it before.
-    contended: bool,
+    /// Since when this writer has had its turn, where it has one.
+    since: Option<Instant>,
+    /// When it last waited for one.
+    waited_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -81,18 +80,19 @@ impl Turns {
             queue: Queue::open(path).ok().map(Arc::new),
             has_attendant: false,
             patience: PATIENCE,
-            mine: None,
+            since: None,
+            waited_at: None,
         }
     }
 
     /// Takes a turn, where this writer has none; waits for it a little.
     pub(crate) fn take(&mut self) -> Waited {
         let mut waited = Waited::default();
-        let Some(queue) = self.queue.as_ref().filter(|_| self.mine.is_none()) else {
+        let Some(queue) = self.queue.as_ref().filter(|_| self.since.is_none()) else {
             return waited;
         };
-        let contended = match queue.try_lock() {
-            Ok(()) => false,
+        match queue.try_lock() {
+            Ok(()) => {}
             Err(TryLockError::Error(_)) => return waited,
             Err(TryLockError::WouldBlock) => {
                 if !self.has_attendant {
@@ -105,37 +105,35 @@ impl Turns {
                 if !self.has_attendant {
                     return waited;
                 }
-                let since = Instant::now();
+                let before = Instant::now();
                 let served = queue.wait(self.patience);
                 waited.sleeps = 1;
-                waited.time = since.elapsed();
+                waited.time = before.elapsed();
+                self.waited_at = Some(Instant::now());
                 if !served {
                     return waited;
                 }
-                true
             }
-        };
-        self.mine = Some(Turn {
-            since: Instant::now(),
-            contended,
-        });
+        }
+        self.since = Some(Instant::now());
         waited
     }
 
     /// Lets others have their turn, where this one has lasted as long as it may.
     pub(crate) fn give_up_when_over(&mut self) {
-        if let Some(turn) = &self.mine
-            && turn.since.elapsed() >= LENGTH
-        {
+        if self.since.is_some_and(|since| since.elapsed() >= LENGTH) {
             self.give_up();
         }
     }
 
     /// Lets others have their turn.
     pub(crate) fn give_up(&mut self) {
-        if let (Some(queue), Some(turn)) = (&self.queue, self.mine.take()) {
+        if let (Some(queue), Some(_)) = (&self.queue, self.since.take()) {
             queue.unlock();
-            if turn.contended {
+            if self
+                .waited_at
+                .is_some_and(|waited_at| waited_at.elapsed() < REMEMBER_NEIGHBOURS)
+            {
                 thread::sleep(GIVE_WAY);
             }
         }
@@ -145,7 +143,7 @@ impl Turns {
 impl Drop for Turns {
     fn drop(&mut self) {
         if let Some(queue) = &self.queue {
-            if self.mine.is_some() {
+            if self.since.is_some() {
                 queue.unlock();
             }
             *queue.place() = Place::Dismissed;
@@ -257,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut alone = turns_at(&folder.path().join("turns.lock"), EVER);
         assert_eq!(alone.take(), Waited::default());
-        assert!(alone.mine.is_some());
+        assert!(alone.since.is_some());
         assert!(!alone.has_attendant);
     }
 
@@ -281,7 +279,8 @@ mod tests {
         first.give_up();
         let (second, waited) = waiting.join().unwrap();
         assert_eq!(waited.sleeps, 1);
-        assert!(second.mine.as_ref().is_some_and(|turn| turn.contended));
+        assert!(second.since.is_some());
+        assert!(second.waited_at.is_some());
         assert!(matches!(
             first.queue.as_ref().unwrap().try_lock(),
             Err(TryLockError::WouldBlock)
@@ -296,16 +295,16 @@ mod tests {
         stopped.take();
         let mut hasty = turns_at(&path, Duration::ZERO);
         hasty.take();
-        assert!(hasty.mine.is_none());
+        assert!(hasty.since.is_none());
         // Not waited for again while it stands in the queue for nobody.
         hasty.patience = EVER;
         hasty.take();
-        assert!(hasty.mine.is_none());
+        assert!(hasty.since.is_none());
 
         stopped.give_up();
         let mut third = turns_at(&path, EVER);
         third.take();
-        assert!(third.mine.is_some());
+        assert!(third.since.is_some());
     }
 
     #[test]
@@ -317,7 +316,7 @@ mod tests {
         drop(first);
         let mut second = turns_at(&path, EVER);
         second.take();
-        assert!(second.mine.is_some());
+        assert!(second.since.is_some());
     }
 
     #[cfg(unix)]
