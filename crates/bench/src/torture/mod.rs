@@ -32,7 +32,7 @@ use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
 
-use faults::{Calls, Power};
+use faults::{Calls, Power, Replay};
 
 /// One way of breaking a database.
 pub trait Fault: std::fmt::Debug {
@@ -85,5 +85,6 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
     for shared_memory in [SharedMemory::PassedThrough, SharedMemory::Missing] {
         all.push(Box::new(Calls { shared_memory }));
     }
+    all.push(Box::new(Replay));
     all
 }
