@@ -5,6 +5,9 @@
 //! lock for a millisecond. This one sleeps between an eighth of a millisecond and one, at random, so
 //! that neighbours do not poll in step.
 
+#[cfg(test)]
+mod fairness;
+
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 

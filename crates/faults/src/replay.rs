@@ -235,6 +235,10 @@ impl Process {
         for name in ["roas.db-wal", "roas.db"] {
             let from = self.config.path().with_file_name(name);
             if from.exists() {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "no other process is there to take a lock that this one loses"
+                )]
                 fs::copy(from, folder.join(name)).map_err(Broken::new)?;
             }
         }

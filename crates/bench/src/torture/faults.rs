@@ -5,6 +5,7 @@ use std::fs;
 use roas_db::Durability;
 use roas_faults::calls::FailingCalls;
 use roas_faults::power::PowerLoss;
+use roas_faults::replay::{Replays, Retried};
 use roas_faults::vfs::{Call, SharedMemory};
 
 use super::{Broken, Fault, Findings, Round};
@@ -139,5 +140,28 @@ impl Fault for Full {
 
     fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
         FailingCalls::new(round.seed, self.shared_memory).fill(MORE_ROOM, round.folder)
+    }
+}
+
+/// Outcomes that nobody knows, tried again.
+#[derive(Debug)]
+pub(super) struct Replay;
+
+impl Fault for Replay {
+    fn name(&self) -> &'static str {
+        "replays"
+    }
+
+    fn about(&self) -> &'static str {
+        "commits fail with an unknown outcome, 10,000 events a round, and are tried again with the \
+         same ids, in part by the process after a kill: each event counts once"
+    }
+
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
+        let replays = Replays {
+            unknown: 10_000,
+            retried: Retried::WithTheSameId,
+        };
+        replays.round(round.seed, round.folder)
     }
 }

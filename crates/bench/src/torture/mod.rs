@@ -32,7 +32,7 @@ use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
 
-use faults::{Calls, Full, Power};
+use faults::{Calls, Full, Power, Replay};
 
 /// One way of breaking a database.
 pub trait Fault: std::fmt::Debug {
@@ -86,5 +86,6 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
         all.push(Box::new(Calls { shared_memory }));
         all.push(Box::new(Full { shared_memory }));
     }
+    all.push(Box::new(Replay));
     all
 }

@@ -22,8 +22,8 @@ mod command;
 mod tests;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use roas_domain::{RepositoryError, RepositoryErrorKind};
@@ -42,21 +42,26 @@ pub(crate) use worker::{Worker, WorkerConfig};
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
     sender: mpsc::Sender<Command>,
+    /// The place in the queue for the request that ends it. Taken from the start: an empty queue
+    /// can be without room, where all of it is granted to calls that are never polled again.
+    last_place: Arc<Mutex<Option<mpsc::OwnedPermit<Command>>>>,
     shared: Arc<Shared>,
 }
 
 /// A handle and the worker it talks to, apart, so that tests can drive the worker themselves.
 pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Worker) {
-    let (sender, receiver) = mpsc::channel(queue_capacity);
+    let (sender, receiver) = mpsc::channel(queue_capacity + 1);
     let shared = Arc::new(Shared {
         closing: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
         stats: Counters::default(),
         meters: config.meters.clone(),
     });
+    let last_place = sender.clone().try_reserve_owned().ok();
     (
         Writer {
             sender,
+            last_place: Arc::new(Mutex::new(last_place)),
             shared: Arc::clone(&shared),
         },
         Worker::new(receiver, config, shared),
@@ -269,11 +274,18 @@ impl Writer {
     /// Ends the intake. What is in the queue is still carried out and answered. Does not wait.
     pub(crate) fn close(&self) {
         self.shared.closing.store(true, Ordering::Release);
-        // Wakes a worker that sleeps on an empty queue. Where the queue is full it is awake.
-        let _ = self.sender.try_send(Command {
-            submitted_at: Instant::now(),
-            work: Work::Close,
-        });
+        let place = self
+            .last_place
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Wakes a worker that sleeps on an empty queue.
+        if let Some(place) = place {
+            place.send(Command {
+                submitted_at: Instant::now(),
+                work: Work::Close,
+            });
+        }
     }
 
     pub(crate) fn stats(&self) -> WriterStats {

@@ -219,6 +219,47 @@ async fn a_caller_that_has_gone_away_is_no_ones_loss() {
     assert_eq!(record.messages, 2);
 }
 
+/// The queue's whole room is granted to calls that have not been polled since: it is empty, and yet
+/// nobody can send. A writer that sleeps there has to hear of the end all the same.
+#[tokio::test]
+async fn a_close_is_heard_where_all_room_is_granted_and_never_used() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(100);
+    let mut queued = Vec::new();
+    for user in 1..=QUEUE_CAPACITY as u64 {
+        queued.push(queue_record(&writer, message(member(1, user), MIDNIGHT)).await);
+    }
+    let event = message(member(2, 1), MIDNIGHT);
+    let mut granted = Vec::new();
+    for _ in 0..QUEUE_CAPACITY {
+        let mut call = Box::pin(writer.submit(|reply| Work::Record { event, reply }));
+        assert!(poll_once(call.as_mut()).await.is_pending());
+        granted.push(call);
+    }
+    let worker = tokio::task::spawn_blocking(move || worker.run(connection));
+    for call in queued {
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(writer.sender.capacity(), 0);
+    // The worker falls asleep meanwhile; where it has not yet, it sees the end without being woken.
+    for _ in 0..10_000 {
+        std::thread::yield_now();
+    }
+    writer.close();
+    drop(granted);
+    worker.await.unwrap();
+    assert_eq!(writer.stats().events, QUEUE_CAPACITY as u64);
+    drop(folder);
+}
+
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+    std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context))).await
+}
+
 /// Callers that ask, that do not wait, that go away half way, and a close in the midst of them: each
 /// call that stays is answered, and what was answered is what was applied.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
