@@ -308,6 +308,14 @@ impl ConnectionFactory {
                 finding: error.to_string(),
             },
             Failure::ReadOnly => OpenError::ReadOnlyFile { path },
+            Failure::Unusable
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) =>
+            {
+                OpenError::NoAccess {
+                    path,
+                    source: SqliteError::from(error),
+                }
+            }
             _ if no_room_to_open(&error) => OpenError::Full {
                 path,
                 source: SqliteError::from(error).into(),

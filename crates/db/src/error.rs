@@ -82,8 +82,17 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
-    /// The file's permissions do not allow writing.
-    #[error("`{}` is read-only: allow writing to it (chmod u+w) or name another file", path.display())]
+    /// A file could not be opened: the database, or one of those beside it.
+    #[error("`{}` cannot be opened: look at the permissions of the file and its folder, at links in the place of its `-wal` and `-shm`, and at how many files this process may have open", path.display())]
+    NoAccess {
+        /// The path.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: SqliteError,
+    },
+    /// The file's permissions do not allow writing, or its folder's do not.
+    #[error("`{}` is read-only: allow writing to it and to its folder (chmod u+w) or name another file", path.display())]
     ReadOnlyFile {
         /// The path.
         path: PathBuf,

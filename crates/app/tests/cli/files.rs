@@ -1,9 +1,13 @@
 //! Files that are no database of ours, and what stays of them: everything.
 
+#![expect(clippy::print_stdout, reason = "a test that was skipped says why")]
+
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use crate::support::{Folder, bytes, fixture};
+use crate::support::{Answer, Folder, bytes, fixture};
 
 const READS: [&str; 4] = [
     "stats",
@@ -172,4 +176,93 @@ fn set_read_only(path: &Path) {
     let mut permissions = fs::metadata(path).unwrap().permissions();
     permissions.set_readonly(true);
     fs::set_permissions(path, permissions).unwrap();
+}
+
+#[test]
+fn without_permission_for_the_file_every_command_says_so() {
+    let folder = Folder::new();
+    folder.run(WRITES[1]).text();
+    set_mode(&folder.path("roas.db"), 0o000);
+    set_mode(&folder.path(""), 0o755);
+    for line in READS.iter().chain(&WRITES) {
+        let Some(answer) = unprivileged(&folder, line) else {
+            return;
+        };
+        let failure = answer.failure();
+        assert!(
+            failure.contains("look at the permissions") || failure.contains("is read-only"),
+            "{line}: {answer:?}"
+        );
+    }
+}
+
+#[test]
+fn in_a_folder_that_cannot_be_written_to_no_database_is_created_or_written() {
+    let folder = Folder::new();
+    folder.run(WRITES[1]).text();
+    let before = bytes(&folder.path("roas.db"));
+    set_mode(&folder.path("roas.db"), 0o666);
+    set_mode(&folder.path(""), 0o555);
+    for line in WRITES.into_iter().skip(1) {
+        let Some(answer) = unprivileged(&folder, line) else {
+            return;
+        };
+        let failure = answer.failure();
+        assert!(failure.contains("its folder"), "{line}: {answer:?}");
+        let answer = unprivileged(&folder, &format!("--db new.db {line}"));
+        let answer = answer.expect("the program was run a moment ago");
+        assert!(
+            answer.failure().contains("Permission denied"),
+            "{line}: {answer:?}"
+        );
+    }
+    set_mode(&folder.path(""), 0o755);
+    assert!(bytes(&folder.path("roas.db")) == before);
+    assert_eq!(folder.names(), ["roas.db", "roas.db-migrate.lock"]);
+}
+
+/// Runs a command line as somebody to whom permissions apply; `None`, and the reason on stdout, where
+/// there is no becoming such a one.
+fn unprivileged(folder: &Folder, line: &str) -> Option<Answer> {
+    const NOBODY: u32 = 65_534;
+    let mut command = folder.command(line.split_whitespace());
+    if fs::metadata(folder.path("")).unwrap().uid() == 0 {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    match command.output() {
+        Ok(output) => Some(Answer::from(output)),
+        Err(error) => {
+            println!("skipped: the program cannot be run as somebody else: {error}");
+            None
+        }
+    }
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// No number of descriptors makes the program hang or lie; with enough of them it works.
+#[test]
+fn with_few_descriptors_a_command_works_or_says_why_not() {
+    let folder = Folder::new();
+    let mut recorded = 0.0;
+    // Fewer, and neither the system's libraries nor the runtime start.
+    for limit in 9..30 {
+        let mut command = std::process::Command::new("bash");
+        command
+            .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
+            .arg(env!("CARGO_BIN_EXE_roas"))
+            .args(WRITES[1].split_whitespace())
+            .env("ROAS_DB", folder.path("roas.db"));
+        let answer = Answer::of(command);
+        if answer.code == Some(0) {
+            recorded += 1.0;
+        } else {
+            answer.failure();
+        }
+    }
+    assert!(recorded > 0.0 && recorded < 21.0, "{recorded}");
+    let member = folder.json("member --guild 1 --user 2 --at 0");
+    assert_eq!(member["score"], recorded, "{member}");
 }

@@ -96,7 +96,7 @@ fn uses_up_its_descriptors() {
         ];
         for error in refusals {
             assert!(
-                matches!(error, OpenError::Io { .. } | OpenError::Sqlite { .. }),
+                matches!(error, OpenError::Io { .. } | OpenError::NoAccess { .. }),
                 "{error:?}"
             );
         }
