@@ -119,6 +119,12 @@ impl ConnectionFactory {
         }
     }
 
+    /// Why a file that was opened for writing has no WAL.
+    pub(crate) fn no_wal(&self) -> String {
+        let vfs = self.vfs.as_deref().unwrap_or("of the system");
+        format!("the VFS {vfs} gives the file no shared memory, which a WAL needs")
+    }
+
     /// The file's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
@@ -171,7 +177,7 @@ impl ConnectionFactory {
     pub(crate) fn open_writer(&self) -> Result<(Connection, JournalMode), OpenError> {
         self.retrying("open", || {
             let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-            let mode = self.set_journal_mode(&connection)?;
+            let mode = Self::set_journal_mode(&connection)?;
             let synchronous = match (self.durability, mode) {
                 (Durability::Full, JournalMode::Wal) => 2,
                 // EXTRA: a rollback journal whose removal was not synced with its folder comes back
@@ -355,7 +361,7 @@ impl ConnectionFactory {
         Ok(connection)
     }
 
-    fn set_journal_mode(&self, connection: &Connection) -> Result<JournalMode, AttemptError> {
+    fn set_journal_mode(connection: &Connection) -> rusqlite::Result<JournalMode> {
         // Asked first, because switching needs the file to itself.
         let mode: String = connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         if mode == "wal" {
@@ -366,10 +372,6 @@ impl ConnectionFactory {
         if mode == "wal" {
             return Ok(JournalMode::Wal);
         }
-        tracing::warn!(
-            path = %self.path.display(),
-            "WAL is not to be had here; falling back to a rollback journal and the aggressive policy"
-        );
         connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
         Ok(JournalMode::Delete)
     }

@@ -55,6 +55,9 @@ pub struct DatabaseInfo {
     pub sqlite_version: String,
     /// `wal`, or `delete` where WAL is not to be had.
     pub journal_mode: String,
+    /// Why it is `delete`. A writer then shuts readers out while it commits, and the retry policy is
+    /// the aggressive one.
+    pub journal_fallback: Option<String>,
     /// `full` or `normal`: what an acknowledged write of this process survives. For a database
     /// that is open for reading only: what its writes would.
     pub synchronous: String,
@@ -98,7 +101,7 @@ impl Database {
             Access::ReadWrite => Self::open_for_writing(&config, &runtime, meters),
             Access::ReadOnly => Self::open_for_reading(&config),
         };
-        tokio::task::spawn_blocking(open)
+        let database = tokio::task::spawn_blocking(open)
             .await
             .unwrap_or_else(|error| {
                 let source = std::io::Error::other(error);
@@ -107,7 +110,15 @@ impl Database {
                     doing: "open",
                     source,
                 })
-            })
+            })?;
+        if let (Some(reason), Some(_)) = (&database.info.journal_fallback, &database.write_side) {
+            tracing::warn!(
+                path = %database.info.path.display(),
+                reason,
+                "no WAL is to be had; falling back to a rollback journal and the aggressive policy"
+            );
+        }
+        Ok(database)
     }
 
     fn open_for_writing(
@@ -346,6 +357,10 @@ impl Drop for Database {
     }
 }
 
+/// What can be known of a file without a WAL by reading it alone.
+const NOT_YET_WAL: &str = "the file has not been opened for writing since it was made, copied or \
+    restored, or could not have a WAL then";
+
 /// What a database that opening did not change turned out to be.
 fn info(
     factory: &ConnectionFactory,
@@ -358,6 +373,11 @@ fn info(
         schema_version,
         sqlite_version: rusqlite::version().to_owned(),
         journal_mode: journal_mode.name().to_owned(),
+        journal_fallback: match (journal_mode, config.access) {
+            (JournalMode::Wal, _) => None,
+            (JournalMode::Delete, Access::ReadWrite) => Some(factory.no_wal()),
+            (JournalMode::Delete, Access::ReadOnly) => Some(NOT_YET_WAL.to_owned()),
+        },
         synchronous: config.durability.name().to_owned(),
         created: false,
         migrations_applied: Vec::new(),

@@ -238,6 +238,7 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
                 schema_version: info.schema_version,
                 sqlite_version: info.sqlite_version.clone(),
                 journal_mode: info.journal_mode.clone(),
+                journal_fallback: info.journal_fallback.clone(),
                 synchronous: info.synchronous.clone(),
             })
         })
@@ -257,11 +258,16 @@ struct StatsReport {
     schema_version: i32,
     sqlite_version: String,
     journal_mode: String,
+    journal_fallback: Option<String>,
     synchronous: String,
 }
 
 impl Report for StatsReport {
     fn text(&self, _: Style) -> String {
+        let journal = match &self.journal_fallback {
+            Some(reason) => format!("{}: {reason}", self.journal_mode),
+            None => self.journal_mode.clone(),
+        };
         facts([
             ("database", self.path.clone()),
             ("members", grouped(self.members)),
@@ -271,7 +277,7 @@ impl Report for StatsReport {
             ("WAL size", bytes(self.wal_bytes)),
             ("schema version", self.schema_version.to_string()),
             ("SQLite", self.sqlite_version.clone()),
-            ("journal mode", self.journal_mode.clone()),
+            ("journal mode", journal),
             ("synchronous", self.synchronous.clone()),
         ])
     }

@@ -236,6 +236,7 @@ fn stats_tell_how_much_there_is_and_how_it_is_run() {
         [
             "database_bytes",
             "guilds",
+            "journal_fallback",
             "journal_mode",
             "members",
             "messages",
@@ -255,5 +256,33 @@ fn stats_tell_how_much_there_is_and_how_it_is_run() {
         (&json!("wal"), &json!("full"))
     );
     assert!(stats["database_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(stats["journal_fallback"], json!(null));
     assert!(folder.run("stats").text().contains("journal mode"));
+}
+
+#[test]
+fn stats_tell_why_a_file_has_no_wal() {
+    let folder = Folder::new();
+    folder.write("in.ndjson", message(1, 5, 6, "2025-08-22T00:00:00Z"));
+    folder.run("ingest in.ndjson").text();
+    folder.run("backup copy.db").text();
+    let stats = folder.json("stats --db copy.db");
+    assert_eq!(stats["journal_mode"], json!("delete"));
+    let reason = stats["journal_fallback"].as_str().unwrap();
+    assert!(
+        reason.contains("has not been opened for writing"),
+        "{reason}"
+    );
+    let shown = folder.run("stats --db copy.db");
+    let text = shown.text();
+    assert!(text.contains(&format!("delete: {reason}")), "{text}");
+
+    folder
+        .run("rules --db copy.db --guild 5 --set max_score=70")
+        .text();
+    let stats = folder.json("stats --db copy.db");
+    assert_eq!(
+        (&stats["journal_mode"], &stats["journal_fallback"]),
+        (&json!("wal"), &json!(null))
+    );
 }

@@ -298,3 +298,45 @@ fn opening_anew_after_a_failure_works() {
     fs::remove_file(&path).unwrap();
     close(open(Config::new(&path)).unwrap());
 }
+
+#[test]
+fn a_database_without_a_wal_says_why_and_says_it_in_the_log() {
+    let folder = tempdir().unwrap();
+    let log = folder.path().join("log");
+    let said = |config: Config| {
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(fs::File::create(&log).unwrap())
+            .finish();
+        let database = tracing::subscriber::with_default(subscriber, || open(config).unwrap());
+        let info = database.info().clone();
+        close(database);
+        (info, fs::read_to_string(&log).unwrap())
+    };
+    let (info, log_lines) = said(quick(folder.path()).vfs("unix-dotfile"));
+    assert_eq!(info.journal_mode, "delete");
+    let reason = info.journal_fallback.unwrap();
+    assert!(reason.contains("unix-dotfile"), "{reason}");
+    assert_eq!(
+        log_lines.matches("no WAL is to be had").count(),
+        1,
+        "{log_lines}"
+    );
+    assert!(
+        log_lines.contains("WARN") && log_lines.contains(&reason),
+        "{log_lines}"
+    );
+
+    // Whoever only reads cannot know more than that there is none, and warns of nothing.
+    let (info, log_lines) = said(quick(folder.path()).access(Access::ReadOnly));
+    assert_eq!(info.journal_mode, "delete");
+    assert!(info.journal_fallback.is_some());
+    assert!(!log_lines.contains("WAL"), "{log_lines}");
+
+    let (info, log_lines) = said(quick(folder.path()));
+    assert_eq!(
+        (info.journal_mode.as_str(), info.journal_fallback),
+        ("wal", None)
+    );
+    assert!(!log_lines.contains("WAL"), "{log_lines}");
+}
