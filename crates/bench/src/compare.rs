@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::result::{CompareResult, CompareRow, FORMAT, RunResult};
+use crate::result::{CompareResult, CompareRow, FORMAT, Percentiles, RunResult};
 use crate::scenario::{Scenario, Synchronous};
 use crate::stats::median;
 
@@ -64,6 +64,8 @@ pub struct Matrix {
     pub processes: Vec<u32>,
     /// What an acknowledged write survives.
     pub synchronous: Vec<Synchronous>,
+    /// How many members of each guild.
+    pub members: Vec<u64>,
 }
 
 impl Matrix {
@@ -71,16 +73,23 @@ impl Matrix {
     #[must_use]
     pub fn settings(&self, base: &Scenario) -> Vec<Scenario> {
         let mut settings = Vec::<Scenario>::new();
-        for &synchronous in &self.synchronous {
-            for &processes in &self.processes {
-                for &tasks in &self.tasks {
-                    for engine in &self.engines {
-                        let scenario = with_engine(base, engine, tasks, processes, synchronous);
-                        if settings
-                            .iter()
-                            .all(|other| other.label() != scenario.label())
-                        {
-                            settings.push(scenario);
+        for &members in &self.members {
+            let base = Scenario {
+                members,
+                ..base.clone()
+            };
+            for &synchronous in &self.synchronous {
+                for &processes in &self.processes {
+                    for &tasks in &self.tasks {
+                        for engine in &self.engines {
+                            let scenario =
+                                with_engine(&base, engine, tasks, processes, synchronous);
+                            if settings
+                                .iter()
+                                .all(|other| other.label() != scenario.label())
+                            {
+                                settings.push(scenario);
+                            }
                         }
                     }
                 }
@@ -111,6 +120,36 @@ pub fn with_engine(
         (scenario.tasks, scenario.processes) = (1, 1);
     }
     scenario
+}
+
+impl CompareRow {
+    /// The latencies of the reads of a kind: the medians of p50 and p99, and the greatest of all,
+    /// in microseconds. Nothing where nobody read.
+    #[must_use]
+    pub fn reads(&self, kind: &str) -> Option<[Option<u64>; 3]> {
+        let reads = self.runs.iter();
+        let reads: Vec<_> = reads
+            .map(|run| run.read_latency_us.as_ref()?.get(kind))
+            .collect::<Option<_>>()?;
+        let of = |figure: fn(&Percentiles) -> Option<u64>| {
+            median_us(
+                reads
+                    .iter()
+                    .map(|read| figure(read))
+                    .collect::<Option<_>>()?,
+            )
+        };
+        let max = reads.iter().filter_map(|read| read.max).max();
+        Some([of(|read| read.p50), of(|read| read.p99), max])
+    }
+
+    /// The most memory that was resident in a process, in bytes.
+    #[must_use]
+    pub fn max_rss_bytes(&self) -> u64 {
+        let processes = self.runs.iter().flat_map(|run| &run.per_process);
+        let memory = processes.map(|process| process.max_rss_bytes);
+        memory.max().unwrap_or(0)
+    }
 }
 
 /// The order in which settings run in a round: each round begins one setting later, so that none
@@ -186,7 +225,7 @@ fn median_us(latencies: Vec<u64>) -> Option<u64> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::result::{Environment, Percentiles, Verification};
+    use crate::result::{Environment, Verification};
 
     /// A run with nothing in it but these figures.
     pub(crate) fn run(ops_per_s: f64, p99: Option<u64>) -> RunResult {
@@ -255,6 +294,7 @@ pub(crate) mod tests {
             tasks: vec![8, 64],
             processes: vec![1, 4],
             synchronous: vec![Synchronous::Full, Synchronous::Normal],
+            members: vec![1_000],
         };
         let settings = matrix.settings(&Scenario::default());
         let labels: Vec<_> = settings.iter().map(Scenario::label).collect();
@@ -279,6 +319,33 @@ pub(crate) mod tests {
             settings
                 .into_iter()
                 .all(|setting| setting.validated().is_ok())
+        );
+    }
+
+    #[test]
+    fn sizes_are_settings_of_their_own() {
+        let matrix = Matrix {
+            engines: vec![spec("meter"), spec("raw:1")],
+            tasks: vec![8, 64],
+            processes: vec![1],
+            synchronous: vec![Synchronous::Full],
+            members: vec![1_000, 1_000_000],
+        };
+        let settings = matrix.settings(&Scenario::default());
+        let sizes: Vec<_> = settings
+            .iter()
+            .map(|setting| (setting.label(), setting.members))
+            .collect();
+        assert_eq!(
+            sizes,
+            [
+                ("meter 8 tasks full".to_owned(), 1_000),
+                ("raw:1 full".to_owned(), 1_000),
+                ("meter 64 tasks full".to_owned(), 1_000),
+                ("meter 8 tasks full 1000000 members".to_owned(), 1_000_000),
+                ("raw:1 full 1000000 members".to_owned(), 1_000_000),
+                ("meter 64 tasks full 1000000 members".to_owned(), 1_000_000),
+            ]
         );
     }
 
@@ -323,6 +390,33 @@ pub(crate) mod tests {
         let runs = vec![("some".to_owned(), vec![run(1.0, Some(30)), run(1.0, None)])];
         let result = sum_up(String::new(), runs, "some".to_owned(), String::new());
         assert_eq!(result.rows[0].p99_us_median, None);
+    }
+
+    #[test]
+    fn reads_are_medians_of_the_rounds_and_the_greatest_of_all() {
+        let reading = |p50, p99| {
+            let latencies = Percentiles {
+                p50: Some(p50),
+                p99,
+                max: Some(10 * p50),
+                ..Percentiles::default()
+            };
+            RunResult {
+                read_latency_us: Some([("rank".to_owned(), latencies)].into()),
+                ..run(1.0, None)
+            }
+        };
+        let rounds = vec![reading(1, Some(7)), reading(3, None), reading(2, Some(9))];
+        let runs = vec![
+            ("read".to_owned(), rounds),
+            ("written".to_owned(), vec![run(1.0, None)]),
+        ];
+        let result = sum_up(String::new(), runs, "read".to_owned(), String::new());
+        let [read, written] = &result.rows[..] else {
+            panic!("two rows")
+        };
+        assert_eq!(read.reads("rank"), Some([Some(2), None, Some(30)]));
+        assert_eq!((read.reads("member"), written.reads("rank")), (None, None));
     }
 
     #[test]

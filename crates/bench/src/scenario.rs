@@ -15,6 +15,9 @@ use crate::operations::MAX_STREAMS;
 const MAX_GUILDS: u64 = 1_000_000;
 const MAX_MEMBERS: u64 = 1_000_000_000;
 
+/// Members of each guild, where that is not told.
+pub const MEMBERS: u64 = 1_000;
+
 /// The greatest `--batch`.
 const MAX_BATCH: u32 = 100_000;
 
@@ -124,7 +127,7 @@ impl Default for Scenario {
             readers: 0,
             read_every: None,
             guilds: 5,
-            members: 1_000,
+            members: MEMBERS,
             keys: Keys::Zipf(1.1),
             synchronous: Synchronous::Full,
             batch: 1,
@@ -194,7 +197,8 @@ impl Scenario {
         Err(InvalidScenario(wrong))
     }
 
-    /// Engine and setting in a few words.
+    /// Engine and setting in a few words; the members of a guild, where they are not as many as
+    /// usual.
     #[must_use]
     pub fn label(&self) -> String {
         let Self {
@@ -202,13 +206,14 @@ impl Scenario {
             processes,
             synchronous,
             batch,
+            members,
             ..
         } = self;
         let engine = match &self.tuning {
             Some(tuning) => format!("{} {tuning}", self.engine),
             None => self.engine.clone(),
         };
-        if self.is_raw() {
+        let label = if self.is_raw() {
             format!("raw:{batch} {synchronous}")
         } else if *processes > 1 {
             format!("{engine} {processes}x{tasks} tasks {synchronous}")
@@ -216,6 +221,11 @@ impl Scenario {
             format!("{engine} 1 task {synchronous}")
         } else {
             format!("{engine} {tasks} tasks {synchronous}")
+        };
+        if *members == MEMBERS {
+            label
+        } else {
+            format!("{label} {members} members")
         }
     }
 

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::keys::Keys;
 use crate::neighbour::Neighbour;
-use crate::scenario::{InvalidScenario, Length, Scenario, Synchronous};
+use crate::scenario::{InvalidScenario, Length, MEMBERS, Scenario, Synchronous};
 
 /// One setting.
 #[derive(Debug, Clone, Args)]
@@ -30,6 +30,9 @@ pub(super) struct ScenarioArgs {
     /// Operations in a transaction (raw)
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: u32,
+    /// Members of each guild
+    #[arg(long, value_name = "N", default_value_t = MEMBERS)]
+    members: u64,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -46,9 +49,6 @@ pub(super) struct LoadArgs {
     /// Guilds
     #[arg(long, value_name = "N", default_value_t = 5)]
     guilds: u64,
-    /// Members of each guild
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    members: u64,
     /// How members are drawn: uniform, zipf:S or hot:K
     #[arg(long, default_value = "zipf:1.1")]
     keys: Keys,
@@ -136,6 +136,7 @@ impl ScenarioArgs {
             processes: self.processes,
             synchronous,
             batch: self.batch,
+            members: self.members,
             ..self.load.base(lengths)
         }
         .validated()
@@ -148,14 +149,13 @@ impl LoadArgs {
         self.duration.is_some() || self.operations.is_some()
     }
 
-    /// A scenario with this load, in which engine, tasks, processes and `synchronous` are still to
-    /// be set.
+    /// A scenario with this load, in which engine, tasks, processes, `synchronous` and members are
+    /// still to be set.
     pub(super) fn base(&self, lengths: Lengths) -> Scenario {
         Scenario {
             readers: self.readers.unwrap_or(0),
             read_every: self.read_every,
             guilds: self.guilds,
-            members: self.members,
             keys: self.keys,
             rate_per_s: self.rate,
             seed: self.seed,

@@ -14,7 +14,7 @@ use super::run::FormArgs;
 use super::runner::{Setting, rounds};
 use crate::compare::{EngineSpec, Matrix, sum_up};
 use crate::report::{compare_markdown, compare_text, saved_text};
-use crate::scenario::{Length, Scenario, Synchronous};
+use crate::scenario::{Length, MEMBERS, Scenario, Synchronous};
 
 /// How long each setting runs, where that is not told.
 const LENGTHS: Lengths = Lengths {
@@ -56,6 +56,9 @@ pub(super) struct CompareArgs {
         default_value = "full"
     )]
     synchronous: Vec<Synchronous>,
+    /// Members of each guild
+    #[arg(long, value_name = "N,..", value_delimiter = ',', default_values_t = [MEMBERS])]
+    members: Vec<u64>,
     /// How often each setting runs; the settings take turns
     #[arg(long, value_name = "R", default_value_t = 3)]
     repeat: u32,
@@ -121,7 +124,9 @@ pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CliError> {
         return Err(CliError::Usage("repeat must be at least 1".to_owned()));
     }
     let runs = rounds(&settings, args.repeat, args.dir.dir.as_deref())?;
-    let title = args.title.unwrap_or_else(|| title(&base, args.repeat));
+    let title = args
+        .title
+        .unwrap_or_else(|| title(&base, &args.members, args.repeat));
     let result = sum_up(title, runs, reference, command());
     args.form.tell(&result, compare_markdown, compare_text)?;
     if let Some(before) = before {
@@ -141,6 +146,7 @@ fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CliErro
         tasks: args.tasks.clone(),
         processes: args.processes.clone(),
         synchronous: args.synchronous.clone(),
+        members: args.members.clone(),
     };
     let built_in = matrix(args.engines.clone()).settings(base);
     let mut settings = built_in
@@ -208,7 +214,7 @@ fn peers(folder: &Path, only: &[String]) -> Result<Vec<(String, PathBuf)>, CliEr
 }
 
 /// What all settings have in common.
-fn title(base: &Scenario, repeat: u32) -> String {
+fn title(base: &Scenario, members: &[u64], repeat: u32) -> String {
     let length = match base.length {
         Length::Duration(length) => format!("{:.1} s", length.as_secs_f64()),
         Length::Operations(operations) => format!("{operations} operations"),
@@ -217,7 +223,9 @@ fn title(base: &Scenario, repeat: u32) -> String {
         None => "closed loop".to_owned(),
         Some(rate) => format!("open loop at {rate}/s"),
     };
-    let (guilds, members, keys) = (base.guilds, base.members, base.keys);
+    let (guilds, keys) = (base.guilds, base.keys);
+    let members: Vec<_> = members.iter().map(u64::to_string).collect();
+    let members = members.join(", ");
     let mut title = format!("{guilds} x {members} members, {keys}, {pace}, {repeat} x {length}");
     if base.readers > 0 {
         title = format!("{title}, {} readers", base.readers);

@@ -15,7 +15,7 @@ use super::runner::{Setting, rounds};
 use crate::compare::{EngineSpec, sum_up, with_engine};
 use crate::gate::{Expression, Figures, Subject, default_expressions, evaluate};
 use crate::report::{compare_markdown, compare_text};
-use crate::scenario::Synchronous;
+use crate::scenario::{MEMBERS, Scenario, Synchronous};
 
 /// How long each engine runs, where that is not told: with two engines and two rounds, half a
 /// minute in all.
@@ -49,6 +49,9 @@ pub(super) struct GateArgs {
     /// How often each engine runs; they take turns
     #[arg(long, value_name = "R", default_value_t = 2)]
     repeat: u32,
+    /// Members of each guild
+    #[arg(long, value_name = "N", default_value_t = MEMBERS)]
+    members: u64,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -66,6 +69,7 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
         processes,
         synchronous,
         repeat,
+        members,
         load,
         form,
         dir,
@@ -84,7 +88,10 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
         return Err(CliError::Usage("repeat must be at least 1".to_owned()));
     }
     let engines = engines(&engine, &expressions);
-    let base = load.base(LENGTHS);
+    let base = Scenario {
+        members,
+        ..load.base(LENGTHS)
+    };
     let settings = engines
         .iter()
         .map(|engine| Setting::built_in(with_engine(&base, engine, tasks, processes, synchronous)))

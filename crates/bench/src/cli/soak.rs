@@ -15,7 +15,7 @@ use crate::execute::Place;
 use crate::neighbour::Neighbour;
 use crate::report::{run_markdown, run_text};
 use crate::result::RunResult;
-use crate::scenario::{HOLD, Length, Scenario, Synchronous};
+use crate::scenario::{HOLD, Length, MEMBERS, Scenario, Synchronous};
 
 /// The short form: with starting, settling and the check a quarter of a minute.
 const SHORT: Size = Size {
@@ -69,6 +69,9 @@ pub(super) struct SoakArgs {
     /// What an acknowledged write survives: full or normal
     #[arg(long, default_value = "full")]
     synchronous: Synchronous,
+    /// Members of each guild
+    #[arg(long, value_name = "N", default_value_t = MEMBERS)]
+    members: u64,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -88,6 +91,7 @@ impl SoakArgs {
             tasks: self.tasks.unwrap_or(size.tasks),
             processes: self.processes.unwrap_or(size.processes),
             synchronous: self.synchronous,
+            members: self.members,
             readers: self.load.readers.unwrap_or(READERS),
             length: if self.long && !self.load.has_length() {
                 Length::Operations(LONG_OPERATIONS)

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{duration, rate, thousands};
+use super::{bytes, duration, rate, reads, thousands};
 use crate::result::{CompareResult, Environment, RunResult};
 
 /// A run as a Markdown table of one row, with its environment and command.
@@ -70,6 +70,21 @@ pub fn compare_markdown(result: &CompareResult) -> String {
             thousands(row.lock_errors),
             if row.verified { "yes" } else { "**no**" },
         );
+    }
+    if result.rows.iter().any(|row| !reads(row).is_empty()) {
+        text.push_str(
+            "\n| setting | read | p50 | p99 | max | memory |\n|---|---|---:|---:|---:|---:|\n",
+        );
+        for row in &result.rows {
+            for (kind, figures) in reads(row) {
+                let [p50, p99, max] = figures.map(duration);
+                let (label, memory) = (escaped(&row.label), bytes(row.max_rss_bytes()));
+                let _ = writeln!(
+                    text,
+                    "| {label} | {kind} | {p50} | {p99} | {max} | {memory} |"
+                );
+            }
+        }
     }
     let _ = writeln!(
         text,

@@ -6,7 +6,8 @@ mod text;
 
 use serde::Deserialize;
 
-use crate::result::{CompareResult, FORMAT, RunResult};
+use crate::engine::Read;
+use crate::result::{CompareResult, CompareRow, FORMAT, RunResult};
 
 pub use markdown::{compare_markdown, run_markdown};
 pub use text::{compare_text, run_text, saved_text};
@@ -85,6 +86,14 @@ pub(crate) fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// The reads of a row by kind, with p50, p99 and the greatest latency; none where nobody read.
+fn reads(row: &CompareRow) -> Vec<(&'static str, [Option<u64>; 3])> {
+    let kinds = Read::KINDS.into_iter();
+    kinds
+        .filter_map(|kind| Some((kind, row.reads(kind)?)))
+        .collect()
 }
 
 /// A rate with its thousands apart, without decimals from 100 on.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
-use super::{Saved, bytes, duration, rate, thousands};
+use super::{Saved, bytes, duration, rate, reads, thousands};
 use crate::result::{CompareResult, NeighbourResult, RunResult};
 
 /// A run as a table.
@@ -211,6 +211,17 @@ pub fn compare_text(result: &CompareResult) -> String {
         ]);
     }
     let mut text = format!("{}\n{table}\n", result.title);
+    if result.rows.iter().any(|row| !reads(row).is_empty()) {
+        let mut table = self::table(&["setting", "read", "p50", "p99", "max", "memory"]);
+        for row in &result.rows {
+            for (kind, figures) in reads(row) {
+                let [p50, p99, max] = figures.map(duration);
+                let memory = bytes(row.max_rss_bytes());
+                table.add_row([row.label.clone(), kind.to_owned(), p50, p99, max, memory]);
+            }
+        }
+        let _ = writeln!(text, "{table}");
+    }
     let _ = writeln!(
         text,
         "Medians over the rounds; max, errors, least fairness and longest gap over all of them. \

@@ -39,6 +39,39 @@ fn settings_are_compared_with_the_reference() {
 }
 
 #[test]
+fn growth_is_compared_by_sizes_and_their_reads() {
+    let line = "compare --operations 200 --repeat 1 --engines meter --tasks 2 --guilds 1 \
+                --members 100,1000,5000 --keys uniform --prefill --readers 1";
+    let output = bench(&format!("{line} --json"));
+    assert_eq!(code(&output), 0, "{output:?}");
+    let result = comparison_of(&output);
+    let sizes: Vec<_> = result
+        .rows
+        .iter()
+        .map(|row| {
+            (
+                row.label.as_str(),
+                row.runs[0].members,
+                row.runs[0].verification.counted,
+            )
+        })
+        .collect();
+    assert_eq!(
+        sizes,
+        [
+            ("meter 2 tasks full 100 members", 100, 300),
+            ("meter 2 tasks full", 1_000, 1_200),
+            ("meter 2 tasks full 5000 members", 5_000, 5_200),
+        ]
+    );
+    let table = said(&bench(&format!("{line} --markdown")));
+    assert!(
+        table.contains("| meter 2 tasks full 5000 members | rank |"),
+        "{table}"
+    );
+}
+
+#[test]
 fn a_saved_result_is_set_beside() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("saved.json");

@@ -16,6 +16,8 @@ use roas_domain::{
 };
 use tempfile::tempdir;
 
+use crate::support::{bench, code, noted, said};
+
 fn executable() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_roas-bench"))
 }
@@ -71,6 +73,43 @@ fn histories_of_processes_are_linearizable() {
     let report = report(&histories, 3);
     assert_eq!(report.failures, []);
     assert_eq!(report.states, 30);
+}
+
+#[test]
+fn the_program_runs_the_faults_it_is_asked_for() {
+    let output = bench("torture --json --only histories,kill --rounds 2 --seed 7");
+    assert_eq!(code(&output), 0, "{output:?}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["seed"], 7);
+    let faults: Vec<_> = report["faults"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|fault| (&fault["name"], &fault["rounds"], &fault["failed"]))
+        .collect();
+    // In the order of the list, however they were asked for.
+    assert_eq!(
+        faults,
+        [
+            (&"kill".into(), &2.into(), &0.into()),
+            (&"histories".into(), &2.into(), &0.into()),
+        ]
+    );
+    assert_eq!(report["faults"][1]["states"], 20);
+}
+
+#[test]
+fn the_program_lists_its_faults_and_refuses_others() {
+    let listed = said(&bench("torture --list"));
+    for fault in ["kill", "power-full", "calls-journal"] {
+        assert!(listed.contains(&format!("\n{fault}: ")) || listed.starts_with(fault));
+    }
+    let refused = bench("torture --only nobody");
+    assert_eq!(code(&refused), 2, "{refused:?}");
+    assert!(
+        noted(&refused).contains("there is no fault `nobody`: expected one of kill"),
+        "{refused:?}"
+    );
 }
 
 fn explained(repository: impl ActivityRepository + 'static, seed: u64) -> bool {
