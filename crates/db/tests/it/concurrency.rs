@@ -1,5 +1,6 @@
 //! Many tasks and several processes on one file: totals are exact, and nobody sees a lock error.
 
+use std::fs::OpenOptions;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,7 +158,10 @@ fn a_turn_that_never_ends_keeps_nobody_from_writing() {
     let folder = tempdir().unwrap();
     on_runtime(async {
         let database = Database::open(quick(folder.path())).await.unwrap();
-        let lock_file = std::fs::File::open(folder.path().join("roas.db-turns.lock")).unwrap();
+        let lock_file = OpenOptions::new()
+            .write(true)
+            .open(folder.path().join("roas.db-turns.lock"))
+            .unwrap();
         lock_file.lock().unwrap();
         let repository = database.repository();
         for id in 1..=3 {
