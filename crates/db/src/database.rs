@@ -14,10 +14,12 @@ use crate::checkpoint::Pace;
 use crate::config::{Access, Config};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode, wal_path};
 use crate::error::{OpenError, closed};
+use crate::holder::LockHolder;
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
 use crate::metrics::Meters;
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
+use crate::neighbours::{Neighbour, neighbours};
 use crate::reader::ReaderPool;
 use crate::repository::SqliteActivityRepository;
 use crate::retry::RetryPolicy;
@@ -74,6 +76,15 @@ pub struct DatabaseSize {
     pub database_bytes: u64,
     /// The WAL beside it.
     pub wal_bytes: u64,
+}
+
+/// Who uses a database's file besides the one who asks. Only Linux tells.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FileUsers {
+    /// The other processes that have it open, of those that the caller may look into.
+    pub neighbours: Vec<Neighbour>,
+    /// Whoever holds its write lock, this process included.
+    pub lock_holder: Option<LockHolder>,
 }
 
 impl Database {
@@ -258,6 +269,15 @@ impl Database {
         DatabaseSize {
             database_bytes: bytes(self.info.path.clone()),
             wal_bytes: bytes(wal_path(&self.info.path)),
+        }
+    }
+
+    /// Who else uses the file now, as far as the system tells the caller.
+    #[must_use]
+    pub fn users(&self) -> FileUsers {
+        FileUsers {
+            neighbours: neighbours(&self.info.path, None),
+            lock_holder: LockHolder::of(&self.info.path),
         }
     }
 

@@ -25,7 +25,7 @@ mod writer;
 
 pub use backup::{BackupReport, backup, restore};
 pub use config::{Access, Config, Durability, OnOldSchema};
-pub use database::{Database, DatabaseInfo, DatabaseSize};
+pub use database::{Database, DatabaseInfo, DatabaseSize, FileUsers};
 pub use error::{OpenError, SqliteError};
 pub use holder::LockHolder;
 pub use maintenance::MaintenanceReport;

@@ -22,16 +22,16 @@ impl fmt::Display for Neighbour {
     }
 }
 
-/// The other processes that have `database` open, except those that wait for `lock_file`: they know
-/// what is going on, and start anew when it is over.
+/// The other processes that have `database` open, except those that wait for a `lock_file`: they
+/// know what is going on, and start anew when it is over.
 #[cfg(target_os = "linux")]
-pub(crate) fn neighbours(database: &Path, lock_file: &Path) -> Vec<Neighbour> {
+pub(crate) fn neighbours(database: &Path, lock_file: Option<&Path>) -> Vec<Neighbour> {
     use std::fs;
     use std::os::unix::fs::MetadataExt;
 
     // Nothing is opened here, only looked at: see the invariants in `connection`.
     let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    let (Some(database), lock_file) = (identity(database), identity(lock_file)) else {
+    let (Some(database), lock_file) = (identity(database), lock_file.and_then(identity)) else {
         return Vec::new();
     };
     let Ok(processes) = fs::read_dir("/proc") else {
@@ -60,6 +60,6 @@ pub(crate) fn neighbours(database: &Path, lock_file: &Path) -> Vec<Neighbour> {
 
 /// Elsewhere nobody tells.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn neighbours(_: &Path, _: &Path) -> Vec<Neighbour> {
+pub(crate) fn neighbours(_: &Path, _: Option<&Path>) -> Vec<Neighbour> {
     Vec::new()
 }

@@ -257,7 +257,9 @@ pub(crate) enum Command {
     /// Show how much the database holds and how it is run
     #[command(
         long_about = "Shows members, guilds and messages, the sizes of the database and its \
-        write-ahead log, the SQLite version, and the modes it runs in.\n\n\
+        write-ahead log, the SQLite version, the modes it runs in, which other processes have it open and \
+        which holds the write lock: what can be seen from outside. What a running bot's queue does, \
+        its own metrics tell.\n\n\
         Example:\n  \
         roas --db bot.db stats --json"
     )]

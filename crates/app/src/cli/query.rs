@@ -1,6 +1,6 @@
 //! The commands that only look: `member`, `leaderboard`, `stats`.
 
-use roas_db::Access;
+use roas_db::{Access, LockHolder, Neighbour};
 use roas_domain::{MemberKey, Period, UnixSeconds};
 use serde::Serialize;
 
@@ -228,6 +228,7 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
         .with_meter(Access::ReadOnly, async |meter| {
             let counts = meter.service().counts().await?;
             let (info, size) = (meter.database().info(), meter.database().size());
+            let users = meter.database().users();
             Ok(StatsReport {
                 path: info.path.display().to_string(),
                 members: counts.members,
@@ -240,6 +241,9 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
                 journal_mode: info.journal_mode.clone(),
                 journal_fallback: info.journal_fallback.clone(),
                 synchronous: info.synchronous.clone(),
+                open_in: users.neighbours.into_iter().map(User::from).collect(),
+                write_lock_pid: users.lock_holder.as_ref().map(LockHolder::pid),
+                write_lock: users.lock_holder.map(|holder| holder.to_string()),
             })
         })
         .await?;
@@ -260,10 +264,39 @@ struct StatsReport {
     journal_mode: String,
     journal_fallback: Option<String>,
     synchronous: String,
+    /// The other processes that have the file open.
+    open_in: Vec<User>,
+    /// Who holds the write lock at this moment.
+    write_lock_pid: Option<u32>,
+    #[serde(skip)]
+    write_lock: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct User {
+    pid: u32,
+    name: String,
+}
+
+impl From<Neighbour> for User {
+    fn from(Neighbour { pid, name }: Neighbour) -> Self {
+        Self { pid, name }
+    }
 }
 
 impl Report for StatsReport {
     fn text(&self, _: Style) -> String {
+        let none = || "no process that the system tells of".to_owned();
+        let users: Vec<_> = self
+            .open_in
+            .iter()
+            .map(|User { pid, name }| format!("{pid} ({name})"))
+            .collect();
+        let open_in = if users.is_empty() {
+            none()
+        } else {
+            users.join(", ")
+        };
         let journal = match &self.journal_fallback {
             Some(reason) => format!("{}: {reason}", self.journal_mode),
             None => self.journal_mode.clone(),
@@ -279,6 +312,8 @@ impl Report for StatsReport {
             ("SQLite", self.sqlite_version.clone()),
             ("journal mode", journal),
             ("synchronous", self.synchronous.clone()),
+            ("open in", open_in),
+            ("write lock", self.write_lock.clone().unwrap_or_else(none)),
         ])
     }
 }

@@ -240,11 +240,13 @@ fn stats_tell_how_much_there_is_and_how_it_is_run() {
             "journal_mode",
             "members",
             "messages",
+            "open_in",
             "path",
             "schema_version",
             "sqlite_version",
             "synchronous",
-            "wal_bytes"
+            "wal_bytes",
+            "write_lock_pid"
         ]
     );
     assert_eq!(
@@ -257,6 +259,10 @@ fn stats_tell_how_much_there_is_and_how_it_is_run() {
     );
     assert!(stats["database_bytes"].as_u64().unwrap() > 0);
     assert_eq!(stats["journal_fallback"], json!(null));
+    assert_eq!(
+        (&stats["open_in"], &stats["write_lock_pid"]),
+        (&json!([]), &json!(null))
+    );
     assert!(folder.run("stats").text().contains("journal mode"));
 }
 

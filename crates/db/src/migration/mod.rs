@@ -475,7 +475,7 @@ pub(crate) fn refuse_neighbours(
     let patience = PATIENCE.min(factory.retry().deadline());
     let mut found = Vec::new();
     let gone = poll_until(patience, || {
-        found = neighbours(factory.path(), &lock.path);
+        found = neighbours(factory.path(), Some(&lock.path));
         Ok(found.is_empty().then_some(()))
     });
     match gone {

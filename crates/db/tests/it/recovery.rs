@@ -595,9 +595,15 @@ fn the_error_of_a_wait_in_vain_names_the_process_that_holds_the_lock() {
         let error = database.repository().record(event).await.unwrap_err();
         let named = format!("the lock is held by process {} (`", holder.id());
         assert!(error.to_string().contains(&named), "{error}");
+        let users = database.users();
+        assert_eq!(users.lock_holder.map(|user| user.pid()), Some(holder.id()));
+        assert!(users.neighbours.iter().any(|user| user.pid == holder.id()));
         // It lets go when it is told so.
         drop(holder.stdin.take());
         holder.wait().unwrap();
+        let users = database.users();
+        assert_eq!(users.lock_holder, None);
+        assert!(users.neighbours.iter().all(|user| user.pid != holder.id()));
         database.repository().record(event).await.unwrap();
         database.close().await.unwrap();
     });
