@@ -78,7 +78,7 @@ impl WalState {
 
     /// Whether the next transaction can start the WAL over, where no reader is on it.
     pub(crate) const fn is_copied(self) -> bool {
-        self.copied >= self.frames
+        !self.is_unknown() && self.copied >= self.frames
     }
 
     /// Copies what can be copied without waiting for anyone. Where a reader still needs old frames,
@@ -166,7 +166,13 @@ impl fmt::Debug for WalWatch {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "several connections to one file, past the factory"
+)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
     use super::*;
 
     const LIMIT: u64 = 64 * 1024 * 1024;
@@ -190,6 +196,42 @@ mod tests {
         }
         // Even twice as long, where transactions are not too large.
         assert!(grown_in(60, 30) < LIMIT);
+    }
+
+    /// SQLite answers a checkpoint beside another one with frames of -1, not with an error.
+    #[test]
+    fn a_wal_that_somebody_else_is_copying_is_not_yet_relieved() {
+        thread_local! {
+            static WRITER: RefCell<Option<Connection>> = const { RefCell::new(None) };
+            static RELIEVED: Cell<Option<bool>> = const { Cell::new(None) };
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("roas.db");
+        let open = || Connection::open(&path).unwrap();
+        let writer = open();
+        writer
+            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a);")
+            .unwrap();
+        let reader = open();
+        reader.execute_batch("BEGIN; SELECT * FROM t;").unwrap();
+        writer.execute_batch("INSERT INTO t VALUES (1);").unwrap();
+        WRITER.set(Some(writer));
+
+        // It waits for the reader, and has the checkpoint's lock meanwhile.
+        let mut copying = open();
+        copying
+            .busy_handler(Some(|_| {
+                let relieved =
+                    WRITER.with_borrow(|writer| writer.as_ref().is_some_and(WalWatch::is_relieved));
+                RELIEVED.set(Some(relieved));
+                false
+            }))
+            .unwrap();
+        WalState::after_truncating(&copying).unwrap();
+        assert_eq!(RELIEVED.get(), Some(false));
+
+        reader.execute_batch("COMMIT;").unwrap();
+        assert!(WRITER.with_borrow(|writer| writer.as_ref().is_some_and(WalWatch::is_relieved)));
     }
 
     #[test]
