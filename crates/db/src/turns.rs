@@ -9,7 +9,8 @@
 //!
 //! A turn is a courtesy, never a condition: SQLite's own lock alone decides who writes. Whoever gets
 //! no turn in time (its holder may be stopped, the lock file may not be there) goes on without one, as
-//! foreign programs do. Nobody holds a turn while it sleeps, but for the commit itself.
+//! foreign programs do. Nobody keeps a turn while it waits for requests, for the WAL, or between two
+//! attempts.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
