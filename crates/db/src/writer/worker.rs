@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::field::Empty;
@@ -466,6 +466,14 @@ impl Worker {
     ) -> Result<Duration, Failed> {
         sql.begin().map_err(Failed::of)?;
         self.check_schema(sql).map_err(|failed| undo(sql, failed))?;
+        // SQLite rolls back by itself on a serious error, and not all of its calls answer with that
+        // error. What followed would be committed statement by statement.
+        if sql.is_autocommit() {
+            return Err(Failed::Store(rusqlite::Error::SqliteFailure(
+                ffi::Error::new(ffi::SQLITE_IOERR),
+                Some("the transaction was rolled back while the schema was read".to_owned()),
+            )));
+        }
         let now = self.config.clock.now();
         self.batch.clear();
         let applied = commands
@@ -475,6 +483,11 @@ impl Worker {
             .and_then(|()| self.batch.flush(sql));
         if let Err(error) = applied {
             return Err(undo(sql, Failed::of(error)));
+        }
+        if sql.is_autocommit() {
+            return Err(Failed::Unknown(outcome_unknown(
+                "the transaction was rolled back, at an unknown statement",
+            )));
         }
         let before_commit = Instant::now();
         if let Err(error) = sql.commit() {
