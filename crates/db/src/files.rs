@@ -10,6 +10,23 @@ use std::path::{Path, PathBuf};
 use crate::connection::with_suffix;
 use crate::error::OpenError;
 
+/// Opens a file that is there to be locked and holds nothing, for its owner alone; creates it where
+/// it is missing, if so asked. A symbolic link in its place is not followed.
+pub(crate) fn lock_file(path: &Path, create: bool) -> Result<fs::File, OpenError> {
+    if path.is_symlink() {
+        return Err(OpenError::Exists {
+            path: path.to_owned(),
+        });
+    }
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(create).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+        .open(path)
+        .map_err(io_error(path, "create the lock file"))
+}
+
 /// A file in the making, beside the place where it will be. Removed when dropped, and never seen
 /// under its final name before it is whole.
 #[derive(Debug)]

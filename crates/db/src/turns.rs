@@ -12,14 +12,15 @@
 //! foreign programs do. Nobody keeps a turn while it waits for requests, for the WAL, or between two
 //! attempts.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::busy::Waited;
+use crate::error::OpenError;
+use crate::files::lock_file;
 
 /// How long a process may go on while others wait. Long enough that several transactions pay for
 /// reading pages anew, short enough that eight processes come round in 20 ms. Measured with 8 x 16
@@ -154,17 +155,9 @@ impl Drop for Turns {
 }
 
 impl Queue {
-    fn open(path: &Path) -> io::Result<Self> {
-        // A symbolic link in its place is not followed.
-        if path.is_symlink() {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    fn open(path: &Path) -> Result<Self, OpenError> {
         Ok(Self {
-            file: options.open(path)?,
+            file: lock_file(path, true)?,
             place: Mutex::new(Place::Outside),
             changed: Condvar::new(),
         })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::connection::{ConnectionFactory, poll_until, with_suffix};
 use crate::error::OpenError;
-use crate::files::io_error;
+use crate::files::{io_error, lock_file};
 
 /// Held by the one process that migrates a file. The lock file stays: removing it would let two
 /// processes lock two files of one name.
@@ -35,16 +35,7 @@ impl MigrationLock {
 
     fn open(factory: &ConnectionFactory, create: bool) -> Result<Self, OpenError> {
         let path = with_suffix(factory.path(), "-migrate.lock");
-        if path.is_symlink() {
-            return Err(OpenError::Exists { path });
-        }
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create(create).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options
-            .open(&path)
-            .map_err(io_error(&path, "create the lock file"))?;
+        let file = lock_file(&path, create)?;
         Ok(Self { file, path })
     }
 
