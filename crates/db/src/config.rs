@@ -58,8 +58,9 @@ pub enum OnOldSchema {
 /// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
-    /// A killed process and a power cut: every commit is synced (`synchronous=FULL`, and `EXTRA`
-    /// where WAL is not to be had). Costs little, because commits are shared.
+    /// A killed process and a power cut: every commit is synced before it is acknowledged, as by
+    /// `synchronous=FULL` (`EXTRA` where WAL is not to be had). Costs little, because commits are
+    /// shared.
     #[default]
     Full,
     /// A killed process; a power cut may take the last commits before it (`synchronous=NORMAL`).

@@ -134,6 +134,15 @@ impl ConnectionFactory {
         &self.retry
     }
 
+    /// Whether a commit of the writer's connection, in this mode, still has to be synced before it is
+    /// acknowledged.
+    pub(crate) const fn syncs_wal_apart(&self, mode: JournalMode) -> bool {
+        matches!(
+            (self.durability, mode),
+            (Durability::Full, JournalMode::Wal)
+        )
+    }
+
     /// How long to wait for another process that migrates the file.
     pub(crate) const fn migration_wait(&self) -> Duration {
         self.migration_wait
@@ -179,11 +188,11 @@ impl ConnectionFactory {
             let connection = self.open(OpenFlags::SQLITE_OPEN_READ_WRITE)?;
             let mode = Self::set_journal_mode(&connection)?;
             let synchronous = match (self.durability, mode) {
-                (Durability::Full, JournalMode::Wal) => 2,
                 // EXTRA: a rollback journal whose removal was not synced with its folder comes back
                 // after a power cut, and takes the transaction back that was acknowledged.
                 (Durability::Full, JournalMode::Delete) => 3,
-                (Durability::Normal, _) => 1,
+                // Under FULL, too: the writer then syncs the WAL itself, after the commit.
+                (_, JournalMode::Wal) | (Durability::Normal, JournalMode::Delete) => 1,
             };
             self.apply(&connection, &COMMON_SETTINGS)?;
             self.apply(

@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
 
 mod backup;
 mod busy;
@@ -21,6 +20,7 @@ mod repository;
 mod retry;
 mod sql;
 mod turns;
+mod wal_file;
 mod writer;
 
 pub use backup::{BackupReport, backup, restore};

@@ -132,13 +132,26 @@ impl Turns {
     pub(crate) fn give_up(&mut self) {
         if let (Some(queue), Some(_)) = (&self.queue, self.since.take()) {
             queue.unlock();
-            if self
-                .waited_at
-                .is_some_and(|waited_at| waited_at.elapsed() < REMEMBER_NEIGHBOURS)
-            {
+            if self.has_neighbours() {
                 thread::sleep(GIVE_WAY);
             }
         }
+    }
+
+    /// Lets others have their turn, where there are any, while this writer waits for the disk. They
+    /// have the time to take it.
+    pub(crate) fn pass_on(&mut self) {
+        if let Some(queue) = &self.queue
+            && self.has_neighbours()
+            && self.since.take().is_some()
+        {
+            queue.unlock();
+        }
+    }
+
+    fn has_neighbours(&self) -> bool {
+        self.waited_at
+            .is_some_and(|waited_at| waited_at.elapsed() < REMEMBER_NEIGHBOURS)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! callers ── Writer (handle, bounded queue) ──▶ Worker (thread) ── Batch ──▶ SQLite
-//!    ▲                                             │ after COMMIT
+//!    ▲                                             │ after COMMIT, and under FULL a sync of the WAL
 //!    └───────────── one-shot replies ──────────────┘
 //! ```
 //!
@@ -12,7 +12,8 @@
 //!
 //! # Architecture invariants
 //!
-//! A reply is sent after the commit that carries its request has returned, never before. Every
+//! A reply is sent after the commit that carries its request has returned, and under FULL after a
+//! sync of the WAL that began later has returned, never before. Every
 //! request that entered the queue is answered exactly once: with its result, or with the error
 //! that kept it from being applied. The queue is bounded.
 
@@ -27,13 +28,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use roas_domain::{RepositoryError, RepositoryErrorKind};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::busy::Waited;
-use crate::error::{closed, outcome_unknown};
+use crate::error::{SqliteError, closed, outcome_unknown};
 use crate::metrics::{Meters, as_f64};
 use crate::retry::RetryPolicy;
+use crate::wal_file;
 
 pub(crate) use command::{Command, Reply, Upkeep, Work};
 pub(crate) use worker::{Worker, WorkerConfig};
@@ -143,6 +146,20 @@ impl Shared {
         add(&self.stats.batches, 1);
         add(&self.stats.commands, commands);
         add(&self.stats.events, events);
+    }
+
+    /// Syncs the WAL for transactions whose commits have returned.
+    fn sync(&self, connection: &Connection) -> Result<(), RepositoryError> {
+        let since = Instant::now();
+        wal_file::sync(connection).map_err(|error| {
+            RepositoryError::with_source(
+                RepositoryErrorKind::OutcomeUnknown,
+                outcome_unknown("the commit could not be synced").to_string(),
+                SqliteError::from(error),
+            )
+        })?;
+        self.meters.sync.record(since.elapsed());
+        Ok(())
     }
 
     fn waited(&self, waited: Waited) {

@@ -25,6 +25,7 @@ use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::turns::Turns;
+use crate::wal_file;
 use crate::writer::Shared;
 use crate::writer::batch::Batch;
 use crate::writer::command::Command;
@@ -58,6 +59,8 @@ pub(crate) struct Worker {
     spins: bool,
     /// Between this process and others that write to the file.
     turns: Turns,
+    /// Whether a sync of the WAL has failed, and not all of it is known to be on the disk since.
+    unsynced: bool,
 }
 
 /// From how many callers on the detour over a task is worth it: waking one from a foreign thread
@@ -125,6 +128,7 @@ impl Worker {
             schema_cookie: None,
             spins: false,
             turns,
+            unsynced: false,
         }
     }
 
@@ -187,7 +191,17 @@ impl Worker {
         if FileIdentity::of(path).ok() != Some(self.config.identity) {
             return Err(file_moved(self.config.factory.path()));
         }
-        let (connection, _) = self.config.factory.open_writer().map_err(unavailable)?;
+        let (connection, journal_mode) = self.config.factory.open_writer().map_err(unavailable)?;
+        self.config.journal_mode = journal_mode;
+        if self.unsynced && self.syncs_apart() {
+            self.config
+                .factory
+                .retrying("write the WAL again", || {
+                    wal_file::write_again(&connection).map_err(Into::into)
+                })
+                .map_err(unavailable)?;
+        }
+        self.unsynced = false;
         self.shared.reopened();
         tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
         Ok(connection)
@@ -325,8 +339,7 @@ impl Worker {
                             span.record("commit", tracing::field::debug(commit));
                         }
                         self.spins = SPIN_AFTER.contains(&commands.len()) && several_processors();
-                        self.acknowledge(commands);
-                        return true;
+                        return self.finish(sql.connection(), commands);
                     }
                     Err(Failed::Contended(error)) => match retry.next_delay(Instant::now()) {
                         Ok(delay) => {
@@ -394,6 +407,22 @@ impl Worker {
         true
     }
 
+    /// Answers the callers of a committed transaction, once it is as durable as they were promised.
+    /// `false` where that cannot be had.
+    fn finish(&mut self, connection: &Connection, commands: Vec<Command>) -> bool {
+        if self.syncs_apart() {
+            // The lock is free while the disk is at work.
+            self.turns.pass_on();
+            if let Err(error) = self.shared.sync(connection) {
+                fail_all(commands, &error);
+                self.unsynced = true;
+                return false;
+            }
+        }
+        self.acknowledge(commands);
+        true
+    }
+
     /// Answers the callers of a committed transaction. A large number of them is woken from a task:
     /// inside the runtime that costs a fraction of what it costs from a foreign thread, and the
     /// writer is free for the next transaction. A few are woken at once, without the detour.
@@ -402,6 +431,13 @@ impl Worker {
         if answers.0.len() >= WAKE_IN_A_TASK {
             self.config.runtime.spawn(async move { drop(answers) });
         }
+    }
+
+    /// Whether commits leave the WAL's sync to us.
+    fn syncs_apart(&self) -> bool {
+        self.config
+            .factory
+            .syncs_wal_apart(self.config.journal_mode)
     }
 
     /// Takes what has come in meanwhile into the transaction that is under way, until nothing more
