@@ -10,13 +10,13 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use roas_db::{Config, Database, OpenError, Watcher};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
 use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use roas_faults::Broken;
 use roas_faults::calls::{Believed, FailingCalls};
+use roas_faults::mounted::Mounted;
 use roas_faults::vfs::{FaultyVfs, SharedMemory, Syncs};
 
 #[test]
@@ -95,32 +95,6 @@ fn a_backup_on_a_full_disk_says_so_and_leaves_nothing_behind() {
     });
 }
 
-/// A small file system of its own.
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    /// Runs `mount` with these arguments and an empty folder; says why not, where that does not work.
-    fn new(arguments: &[&str]) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let output = Command::new("mount")
-            .args(arguments)
-            .arg(folder.path())
-            .output();
-        match output {
-            Ok(output) if output.status.success() => return Some(Self(folder)),
-            Ok(output) => println!("skipped: {}", String::from_utf8_lossy(&output.stderr)),
-            Err(error) => println!("skipped: there is no mount: {error}"),
-        }
-        None
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 /// Events in one call: more than a page of the database holds.
 const TOGETHER: u64 = 100;
 
@@ -162,24 +136,23 @@ async fn fill(folder: &Path) {
     database.close().await.unwrap();
 }
 
-#[test]
-fn a_full_tmpfs_is_told_and_survived() {
-    if let Some(mounted) = Mounted::new(&["-t", "tmpfs", "-o", "size=3m", "tmpfs"]) {
-        roas_faults::runtime().block_on(fill(mounted.0.path()));
+/// Runs a test in a file system of its own, where the machine lets it mount one.
+fn within(mounted: Result<Mounted, String>, test: impl AsyncFnOnce(&Path)) {
+    match mounted {
+        Ok(mounted) => roas_faults::runtime().block_on(test(mounted.folder())),
+        Err(reason) => println!("skipped: {reason}"),
     }
 }
 
 #[test]
+fn a_full_tmpfs_is_told_and_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    within(Mounted::tmpfs(3, &folder.path().join("mounted")), fill);
+}
+
+#[test]
 fn a_full_ext4_is_told_and_survived() {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(8 * 1024 * 1024).unwrap();
-    let path = image.path().to_str().unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", path]).status();
-    if !made.is_ok_and(|status| status.success()) {
-        println!("skipped: mkfs.ext4 does not work here");
-        return;
-    }
-    if let Some(mounted) = Mounted::new(&["-o", "loop", path]) {
-        roas_faults::runtime().block_on(fill(mounted.0.path()));
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let [image, mounted] = ["image", "mounted"].map(|name| folder.path().join(name));
+    within(Mounted::ext4(&image, 8, &mounted), fill);
 }

@@ -15,8 +15,10 @@ pub mod inputs;
 mod kill;
 mod ledger;
 mod linearizable;
+mod load;
 mod neighbours;
 mod part;
+mod power_cut;
 mod report;
 mod rounds;
 
@@ -25,8 +27,10 @@ use std::path::Path;
 pub use histories::{Histories, history};
 pub use kill::{Kill, START_WITHIN};
 pub use linearizable::{Call, Operation, Said, check};
+pub use load::Acknowledge;
 pub use neighbours::{Neighbours, RESOLVE_WITHIN};
-pub use part::{Acknowledge, PART, play};
+pub use part::{PART, play};
+pub use power_cut::PowerCuts;
 pub use report::{Failure, FaultReport, TortureReport, text};
 use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
@@ -79,8 +83,11 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
             executable: executable.clone(),
             resolve_within: Some(RESOLVE_WITHIN),
         }),
-        Box::new(Histories { executable }),
+        Box::new(Histories {
+            executable: executable.clone(),
+        }),
     ];
+    all.extend(PowerCuts::all(&executable).map(|cuts| Box::new(cuts) as Box<dyn Fault>));
     all.extend(Power::all().map(|power| Box::new(power) as Box<dyn Fault>));
     for shared_memory in [SharedMemory::PassedThrough, SharedMemory::Missing] {
         all.push(Box::new(Calls { shared_memory }));
