@@ -342,8 +342,10 @@ impl Worker {
                         return self.one_by_one(sql, commands);
                     }
                     Err(Failed::Rejected(error)) => {
+                        // A page that was misread would stay in the connection's memory.
+                        let usable = Failure::of(&error) != Failure::Corrupt;
                         fail_all(commands, &repository_error("carry out the request", error));
-                        return true;
+                        return usable;
                     }
                     Err(Failed::Store(error)) => {
                         let usable =
