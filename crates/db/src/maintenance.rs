@@ -36,7 +36,7 @@ const IDS_PER_STEP: u32 = 2_000;
 const LARGE_WAL_BYTES: u64 = 32 * 1024 * 1024;
 
 /// How long cutting the WAL back may wait for readers and writers, who all wait for it meanwhile.
-const TRUNCATE_WAIT: Duration = Duration::from_millis(50);
+pub(crate) const TRUNCATE_WAIT: Duration = Duration::from_millis(50);
 
 /// How many requests may wait for the maintenance thread.
 const JOBS: usize = 4;

@@ -16,10 +16,11 @@ use tokio::sync::mpsc;
 use tracing::field::Empty;
 
 use crate::busy;
-use crate::checkpoint::WalWatch;
+use crate::checkpoint::{WalState, WalWatch};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
 use crate::holder::LockHolder;
+use crate::maintenance::TRUNCATE_WAIT;
 use crate::metrics::Meters;
 use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
@@ -188,6 +189,9 @@ impl Worker {
             return Err(file_moved(self.config.factory.path()));
         }
         let (connection, _) = self.config.factory.open_writer().map_err(unavailable)?;
+        if self.config.journal_mode == JournalMode::Wal {
+            begin_wal_anew(&connection)?;
+        }
         self.shared.reopened();
         tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
         Ok(connection)
@@ -515,6 +519,25 @@ impl Worker {
             )))),
         }
     }
+}
+
+/// Empties the WAL after a failure, before anything more is acknowledged. What a failed sync has left of
+/// it may be in the system's memory alone, later syncs say nothing of that, and to whoever reads it from
+/// the disk after a power cut it ends there: all that was committed behind it would be lost.
+fn begin_wal_anew(connection: &Connection) -> Result<(), RepositoryError> {
+    busy::allow(TRUNCATE_WAIT);
+    match WalState::after_truncating(connection) {
+        Ok(WalState { frames: 0, .. }) => {}
+        Err(error) if Failure::of(&error) != Failure::Contended => {
+            return Err(repository_error(
+                "begin the WAL anew after a failure",
+                error,
+            ));
+        }
+        // Whoever reads a snapshot from it may do so for long.
+        _ => tracing::warn!("somebody keeps the WAL from being begun anew after a failure"),
+    }
+    Ok(())
 }
 
 /// Ends a transaction that `failed`. Nothing of it was committed, whether or not that succeeds.
