@@ -50,7 +50,8 @@ impl Mounted {
         Self::new(&["-t", "tmpfs", "-o", &size, "tmpfs"], folder)
     }
 
-    /// An ext4 of `mib` MiB in a new, sparse file `image`, mounted on a new folder.
+    /// An ext4 of `mib` MiB in a new, sparse file `image`, mounted on a new folder. The file has room for
+    /// the file system's own needs, so that what it runs out of is room for data.
     ///
     /// # Errors
     ///
@@ -60,8 +61,11 @@ impl Mounted {
             .and_then(|file| file.set_len(u64::from(mib) * 1_024 * 1_024))
             .map_err(|error| format!("no image: {error}"))?;
         run(Command::new("mkfs.ext4")
-            .args(["-q", "-b", "4096"])
-            .arg(image))?;
+            .args(["-q", "-b", "4096", "-E"])
+            .arg("nodiscard,lazy_itable_init=0,lazy_journal_init=0")
+            .arg(image)
+            // Zeros are written, and not left out.
+            .env("UNIX_IO_NOZEROOUT", "1"))?;
         Self::image(image, folder)
     }
 
