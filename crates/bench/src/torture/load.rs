@@ -34,10 +34,29 @@ pub(super) struct Load {
 }
 
 /// When a load cuts the power of the file system that it writes to: after so many acknowledgements.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Cut {
     pub(super) after: u64,
     pub(super) how: PowerCut,
+    /// Where all processes of that file system write what they are told.
+    pub(super) acks: Vec<PathBuf>,
+}
+
+/// The line that is written to the files with the acknowledgements before the power is cut.
+const CUT: &str = "cut\n";
+
+/// Cuts the power of the file system of `folder`, after a line in each of the files with what the
+/// processes are told there. Nobody could be told anything after it, were the power really gone; an
+/// ext4 that is shut down answers a sync that is under way as it comes, and it may be with success.
+pub(super) fn cut(folder: &Path, how: PowerCut, acks: &[PathBuf]) -> io::Result<()> {
+    for acks in acks {
+        open(acks)?.write_all(CUT.as_bytes())?;
+    }
+    cut_power(folder, how)
+}
+
+fn open(acks: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(acks)
 }
 
 /// When a load says that an event is acknowledged.
@@ -133,10 +152,10 @@ impl Running {
         self.write("", ids)?;
         let count = ids.len() as u64;
         let before = self.acknowledged.fetch_add(count, Ordering::Relaxed);
-        match self.load.cut {
-            Some(Cut { after, how }) if (before..before + count).contains(&after) => {
+        match &self.load.cut {
+            Some(Cut { after, how, acks }) if (before..before + count).contains(after) => {
                 let folder = self.load.database.parent().unwrap_or(Path::new("."));
-                cut_power(folder, how)
+                cut(folder, *how, acks)
             }
             _ => Ok(()),
         }
@@ -158,6 +177,8 @@ pub(super) struct Told {
     pub(super) acknowledged: Vec<u64>,
     /// With an error that says that they were not applied.
     pub(super) refused: Vec<u64>,
+    /// As acknowledged, but after the power was cut.
+    pub(super) too_late: Vec<u64>,
 }
 
 impl Told {
@@ -166,10 +187,14 @@ impl Told {
         let text = fs::read_to_string(acks).unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut told = Self::default();
-        for id in whole.lines().filter_map(|line| line.parse::<i64>().ok()) {
-            match u64::try_from(id) {
-                Ok(id) => told.acknowledged.push(id),
-                Err(_) => told.refused.push(id.unsigned_abs()),
+        let mut is_cut = false;
+        for line in whole.lines() {
+            is_cut |= line == CUT.trim();
+            match line.parse::<i64>().map(|id| (id, id.unsigned_abs())) {
+                Ok((..0, id)) => told.refused.push(id),
+                Ok((_, id)) if is_cut => told.too_late.push(id),
+                Ok((_, id)) => told.acknowledged.push(id),
+                Err(_) => {}
             }
         }
         told

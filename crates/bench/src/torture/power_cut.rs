@@ -13,7 +13,7 @@ use roas_faults::mounted::{Mounted, PowerCut, cut_power};
 use roas_faults::vfs::{FaultyVfs, SharedMemory};
 
 use super::ledger::{Ledger, event};
-use super::load::{Acknowledge, Cut, Load, Told};
+use super::load::{Acknowledge, Cut, Load, Told, cut};
 use super::part::{Part, command};
 use super::{Broken, Fault, Findings, Round};
 
@@ -21,7 +21,7 @@ use super::{Broken, Fault, Findings, Round};
 const GENERATIONS: u64 = PowerCut::ALL.len() as u64;
 
 /// Events that are meant for one process of one generation: more than it comes to.
-const IDS: u64 = 100_000;
+const IDS: u64 = 1_000_000;
 
 /// Processes that write. Half of the time the first of them cuts the power itself.
 const PROCESSES: u64 = 2;
@@ -178,13 +178,15 @@ impl Stage<'_> {
     fn cut(&self, rng: &mut Rng, findings: &mut Findings) -> Result<(), Broken> {
         let how = PowerCut::ALL[usize::try_from((self.round.seed + self.generation) % GENERATIONS)
             .map_err(Broken::new)?];
+        let all_acks: Vec<_> = (0..PROCESSES).map(|process| self.acks(process)).collect();
         let inside = rng.bool().then(|| Cut {
             after: rng.u64(0..ACKNOWLEDGEMENTS),
             how,
+            acks: all_acks.clone(),
         });
         let mut writers = Vec::new();
         for process in 0..PROCESSES {
-            let cut = inside.filter(|_| process == 0);
+            let cut = inside.clone().filter(|_| process == 0);
             writers.push(Writer::start(self, process, cut)?);
         }
         if inside.is_none() {
@@ -192,7 +194,7 @@ impl Stage<'_> {
             for writer in &mut writers {
                 writer.is_at_work()?;
             }
-            cut_power(self.folder, how).map_err(Broken::new)?;
+            cut(self.folder, how, &all_acks).map_err(Broken::new)?;
             // With the power the processes go; those that stay show what they are told.
             if rng.bool() {
                 writers.clear();
@@ -221,10 +223,12 @@ impl Stage<'_> {
         for process in 0..PROCESSES {
             let ids = self.ids(process);
             let told = Told::read(&self.acks(process));
-            let last = told.acknowledged.iter().max().unwrap_or(&ids.start);
-            again.extend(ids.start..last + UNDER_WAY);
+            let answered = told.acknowledged.iter().chain(&told.too_late);
+            let last = answered.max().unwrap_or(&ids.start);
+            again.extend(ids.start..ids.end.min(last + UNDER_WAY));
             ledger.ask(ids);
             findings.count("acknowledged", told.acknowledged.len() as u64);
+            findings.count("acknowledged too late", told.too_late.len() as u64);
             findings.count("told that it was not applied", told.refused.len() as u64);
             if self.cuts.acknowledged_survives {
                 told.acknowledged
