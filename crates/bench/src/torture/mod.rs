@@ -32,11 +32,12 @@ pub use neighbours::{Neighbours, RESOLVE_WITHIN};
 pub use part::{PART, play};
 pub use power_cut::PowerCuts;
 pub use report::{Failure, FaultReport, TortureReport, text};
+use roas_faults::memory::Memory;
 use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
 
-use faults::{Calls, Full, Power, Replay};
+use faults::{Calls, Full, Power, Replay, Starve};
 
 /// One way of breaking a database.
 pub trait Fault: std::fmt::Debug {
@@ -94,5 +95,8 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
         all.push(Box::new(Full { shared_memory }));
     }
     all.push(Box::new(Replay));
+    all.push(Box::new(Starve {
+        memory: Memory::take_over(),
+    }));
     all
 }
