@@ -14,43 +14,15 @@ use std::ptr;
 
 use rusqlite::{Connection, ffi};
 
-/// Bytes that are read and written again at once.
-const PIECE: usize = 64 * 1024;
-
 /// Makes all transactions durable whose commits have returned, on whatever connection to the file,
 /// unless an earlier sync of it has failed. The connection has read or written before.
 ///
 /// # Errors
 ///
 /// What SQLite's commit would have failed with, and where the connection has no WAL open. What was
-/// not synced may never be, although later syncs succeed: [`write_again`] comes first.
+/// not synced may then never be, although later syncs succeed.
 pub(crate) fn sync(connection: &Connection) -> rusqlite::Result<()> {
     WalFile::of(connection)?.sync()
-}
-
-/// Writes the WAL once more, as it is, and syncs it.
-///
-/// An operating system that could not write a page counts it as written all the same, and does not
-/// try it again. SQLite does not depend on such pages, because a commit that could not be synced is
-/// rolled back and written over. Here the commit stands, so that its pages are made dirty anew.
-///
-/// Takes the write lock, without which somebody could start the WAL over meanwhile.
-pub(crate) fn write_again(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    let written = (|| {
-        let wal = WalFile::of(connection)?;
-        let size = wal.size()?;
-        let mut piece = vec![0; PIECE];
-        for offset in (0..size).step_by(PIECE) {
-            let left = usize::try_from(size - offset).unwrap_or(PIECE);
-            let piece = &mut piece[..left.min(PIECE)];
-            wal.read(piece, offset)?;
-            wal.write(piece, offset)?;
-        }
-        wal.sync()
-    })();
-    connection.execute_batch("ROLLBACK")?;
-    written
 }
 
 /// The file that a connection has its WAL in, for as long as the connection is lent.
@@ -85,28 +57,6 @@ impl<'c> WalFile<'c> {
         let sync = self.methods.xSync.ok_or_else(missing)?;
         // SAFETY: the method's own file, which is open.
         succeeded(unsafe { sync(self.file, ffi::SQLITE_SYNC_NORMAL) })
-    }
-
-    fn size(&self) -> rusqlite::Result<i64> {
-        let size_of = self.methods.xFileSize.ok_or_else(missing)?;
-        let mut size = 0;
-        // SAFETY: as for `sync`; the size is written to where the pointer points.
-        succeeded(unsafe { size_of(self.file, &raw mut size) })?;
-        Ok(size)
-    }
-
-    fn read(&self, into: &mut [u8], offset: i64) -> rusqlite::Result<()> {
-        let read = self.methods.xRead.ok_or_else(missing)?;
-        let length = c_int::try_from(into.len()).map_err(|_| missing())?;
-        // SAFETY: as for `sync`; the buffer has `length` bytes.
-        succeeded(unsafe { read(self.file, into.as_mut_ptr().cast(), length, offset) })
-    }
-
-    fn write(&self, from: &[u8], offset: i64) -> rusqlite::Result<()> {
-        let write = self.methods.xWrite.ok_or_else(missing)?;
-        let length = c_int::try_from(from.len()).map_err(|_| missing())?;
-        // SAFETY: as for `sync`; the buffer has `length` bytes.
-        succeeded(unsafe { write(self.file, from.as_ptr().cast(), length, offset) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Failing system calls: a session in which the n-th call of a kind fails, once or from then on; and
 //! one on a disk that is full.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use roas_db::{Config, Database, OpenError, RetryPolicy};
 use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use tokio::runtime::Runtime;
 
+use crate::memory::Memory;
 use crate::outcome::{Broken, Findings};
 use crate::play::{Answer, GRACE, Played, Watch, close, open, play};
 use crate::runtime;
@@ -134,6 +136,36 @@ impl FailingCalls {
         self.runtime
             .block_on(self.session(begin, end, says_that_it_is_full, folder))
             .map_err(|Broken(what)| Broken::new(format_args!("room for {room} bytes: {what}")))
+    }
+
+    /// As [`Self::survive`], where SQLite is refused memory, from the `first` request on, `count` times.
+    /// That must not be taken for anything that is wrong with the file. Answers how many requests there
+    /// were, too.
+    ///
+    /// # Errors
+    ///
+    /// The promise that was broken.
+    pub fn survive_without_memory(
+        &self,
+        memory: Memory,
+        (first, count): (u64, u64),
+        folder: &Path,
+    ) -> Result<(u64, Survived), Broken> {
+        let requests = Cell::new(0);
+        let end = |_: &Disk| {
+            let (seen, refused) = memory.grant();
+            requests.set(seen);
+            refused
+        };
+        let begin = |_: &Disk| memory.refuse(first, count);
+        self.runtime
+            .block_on(self.session(begin, end, blames_nothing_else, folder))
+            .map(|survived| (requests.get(), survived))
+            .map_err(|Broken(what)| {
+                Broken::new(format_args!(
+                    "memory refused {count} times from request {first} on: {what}"
+                ))
+            })
     }
 
     /// Plays the session between `begin` and `end`, which answers how many calls failed.
@@ -270,6 +302,37 @@ impl FailingCalls {
         Ok(findings)
     }
 
+    /// Plays the session with each request for memory refused in turn, from the `first` on and then each
+    /// `stride`-th, and as many after it as make `count`, until the session has no further one.
+    ///
+    /// # Errors
+    ///
+    /// The first promise that was broken.
+    pub fn starve(
+        &self,
+        memory: Memory,
+        count: u64,
+        every: (u64, usize),
+        folder: &Path,
+    ) -> Result<Findings, Broken> {
+        let mut findings = Findings::default();
+        let (first, stride) = every;
+        for first in (first..).step_by(stride) {
+            let folder = folder.join(format!("memory-{first}"));
+            fs::create_dir(&folder).map_err(Broken::new)?;
+            let (requests, survived) =
+                self.survive_without_memory(memory, (first, count), &folder)?;
+            fs::remove_dir_all(&folder).map_err(Broken::new)?;
+            if survived.failed_calls == 0 {
+                findings.count("requests for memory", requests);
+                break;
+            }
+            findings.states += 1;
+            survived.count_in(&mut findings);
+        }
+        Ok(findings)
+    }
+
     /// Plays the session with ever more room on the disk, by `stride` bytes, until nothing fails.
     ///
     /// # Errors
@@ -290,6 +353,31 @@ impl FailingCalls {
         }
         Ok(findings)
     }
+}
+
+/// Each error of a session that was refused memory: nothing is wrong with the file, or the request.
+fn blames_nothing_else(played: &Played) -> Result<(), Broken> {
+    use RepositoryErrorKind::{Corrupt, Internal, InvalidRequest, ReadOnly, StorageFull};
+    let blamed = (played.kinds.iter()).find(|kind| {
+        matches!(
+            kind,
+            Corrupt | Internal | InvalidRequest | ReadOnly | StorageFull
+        )
+    });
+    let known = |error: &OpenError| {
+        matches!(
+            error,
+            OpenError::Sqlite { .. } | OpenError::Migration { .. }
+        )
+    };
+    let refusal = played.refusals.iter().find(|error| !known(error));
+    if blamed.is_some() || refusal.is_some() {
+        return Err(Broken::new(format_args!(
+            "callers were told {blamed:?} {refusal:?}: {:?}",
+            played.errors
+        )));
+    }
+    Ok(())
 }
 
 /// Each error of a session on a disk that was full.

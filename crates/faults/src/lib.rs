@@ -2,6 +2,8 @@
 
 pub mod calls;
 mod log;
+pub mod memory;
+pub mod mounted;
 pub mod outcome;
 pub mod play;
 pub mod power;

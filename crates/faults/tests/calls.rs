@@ -1,8 +1,11 @@
 //! Failing system calls, in short; `roas-bench torture` has the long form.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
+use roas_db::{Config, Database};
+use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
+use roas_domain::{ActivityRepository, Effect, RepositoryError, RepositoryErrorKind};
 use roas_faults::calls::{Believed, FailingCalls};
-use roas_faults::vfs::{Call, Plan, Reason, SharedMemory};
+use roas_faults::vfs::{Call, FaultyVfs, Plan, Reason, SharedMemory, Syncs};
 use roas_faults::{Broken, Findings};
 
 /// Every way in which a call of these kinds can fail, at each `stride`-th place of a session.
@@ -63,6 +66,53 @@ fn without_wal_failing_calls_are_told_truly_and_survived() {
         once.states > 100 && lasting.states > 30,
         "{once:?} {lasting:?}"
     );
+}
+
+/// Zeros for a page that is sound on the disk, to whoever reads it next, once.
+#[test]
+fn a_page_that_was_misread_is_read_anew() {
+    let vfs = FaultyVfs::register();
+    vfs.disk().set_syncs(Syncs::AreQuick);
+    let folder = tempfile::tempdir().unwrap();
+    let config = Config::new(folder.path().join("roas.db"))
+        .vfs(vfs.name())
+        .readers(1);
+    let (mut next, mut misread) = (1, 0);
+    let mut event = || {
+        next += 1;
+        message_with_id(next, member(1, next), MIDNIGHT)
+    };
+    let told = |error: RepositoryError| {
+        assert_eq!(error.kind(), RepositoryErrorKind::Corrupt, "{error}");
+        assert_eq!(error.effect(), Effect::NotApplied);
+    };
+    roas_faults::runtime().block_on(async {
+        let mut written = 0;
+        for n in 1..=20 {
+            // Closed each time, so that there is no WAL, and the pages are read from the disk.
+            let database = Database::open(config.clone()).await.unwrap();
+            let repository = database.repository();
+            vfs.disk().arm(Plan::once(Call::Read, Reason::Misread, n));
+            match repository.record(event()).await {
+                Ok(_) => written += 1,
+                Err(error) => {
+                    misread += vfs.disk().mend();
+                    told(error);
+                }
+            }
+            repository.record(event()).await.unwrap();
+            written += 1;
+            if let Err(error) = repository.counts().await {
+                misread += vfs.disk().mend();
+                told(error);
+            }
+            assert_eq!(repository.counts().await.unwrap().messages, written);
+            vfs.disk().mend();
+            drop(repository);
+            database.close().await.unwrap();
+        }
+    });
+    assert!(misread > 5, "{misread}");
 }
 
 /// What breaks where the answers to a failing call are not taken for what they are.

@@ -9,14 +9,16 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::ops::RangeInclusive;
 use std::path::Path;
-use std::process::Command;
 
 use roas_db::{Config, Database, OpenError, Watcher};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
-use roas_domain::{ActivityRepository, RepositoryErrorKind};
+use roas_domain::{ActivityEvent, ActivityRepository, RepositoryErrorKind};
 use roas_faults::Broken;
 use roas_faults::calls::{Believed, FailingCalls};
+use roas_faults::mounted::{Mounted, PowerCut, cut_power};
+use roas_faults::script::Stored;
 use roas_faults::vfs::{FaultyVfs, SharedMemory, Syncs};
 
 #[test]
@@ -95,32 +97,6 @@ fn a_backup_on_a_full_disk_says_so_and_leaves_nothing_behind() {
     });
 }
 
-/// A small file system of its own.
-struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    /// Runs `mount` with these arguments and an empty folder; says why not, where that does not work.
-    fn new(arguments: &[&str]) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let output = Command::new("mount")
-            .args(arguments)
-            .arg(folder.path())
-            .output();
-        match output {
-            Ok(output) if output.status.success() => return Some(Self(folder)),
-            Ok(output) => println!("skipped: {}", String::from_utf8_lossy(&output.stderr)),
-            Err(error) => println!("skipped: there is no mount: {error}"),
-        }
-        None
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg(self.0.path()).status();
-    }
-}
-
 /// Events in one call: more than a page of the database holds.
 const TOGETHER: u64 = 100;
 
@@ -162,24 +138,93 @@ async fn fill(folder: &Path) {
     database.close().await.unwrap();
 }
 
-#[test]
-fn a_full_tmpfs_is_told_and_survived() {
-    if let Some(mounted) = Mounted::new(&["-t", "tmpfs", "-o", "size=3m", "tmpfs"]) {
-        roas_faults::runtime().block_on(fill(mounted.0.path()));
+/// Runs a test in a file system of its own, where the machine lets it mount one.
+fn within(mounted: Result<Mounted, String>, test: impl AsyncFnOnce(&Path)) {
+    match mounted {
+        Ok(mounted) => roas_faults::runtime().block_on(test(mounted.folder())),
+        Err(reason) => println!("skipped: {reason}"),
     }
 }
 
 #[test]
+fn a_full_tmpfs_is_told_and_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    within(Mounted::tmpfs(3, &folder.path().join("mounted")), fill);
+}
+
+#[test]
 fn a_full_ext4_is_told_and_survived() {
-    let image = tempfile::NamedTempFile::new().unwrap();
-    image.as_file().set_len(8 * 1024 * 1024).unwrap();
-    let path = image.path().to_str().unwrap();
-    let made = Command::new("mkfs.ext4").args(["-q", path]).status();
-    if !made.is_ok_and(|status| status.success()) {
-        println!("skipped: mkfs.ext4 does not work here");
-        return;
+    let folder = tempfile::tempdir().unwrap();
+    let [image, mounted] = ["image", "mounted"].map(|name| folder.path().join(name));
+    within(Mounted::ext4(&image, 8, &mounted), fill);
+}
+
+/// Records events, a call each, and answers which of them were not acknowledged.
+async fn record(
+    repository: &impl ActivityRepository,
+    ids: RangeInclusive<u64>,
+) -> Vec<(ActivityEvent, RepositoryErrorKind)> {
+    let mut refused = Vec::new();
+    for event in ids.map(|id| message_with_id(id, member(1, id), MIDNIGHT)) {
+        if let Err(error) = repository.record(event).await {
+            refused.push((event, error.kind()));
+        }
     }
-    if let Some(mounted) = Mounted::new(&["-o", "loop", path]) {
-        roas_faults::runtime().block_on(fill(mounted.0.path()));
+    refused
+}
+
+/// A disk that takes writes, and has no room for them when they are synced, for a while: an ext4 in a
+/// sparse image on a file system that is full. Then the power goes.
+#[test]
+fn a_sync_that_failed_loses_nothing_of_what_was_acknowledged_after_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let [memory, mounted] = ["memory", "mounted"].map(|name| folder.path().join(name));
+    let image = memory.join("image");
+    let disk = Mounted::tmpfs(24, &memory)
+        .and_then(|memory| Ok((memory, Mounted::ext4(&image, 64, &mounted)?)));
+    let (_memory, disk) = match disk {
+        Ok(disk) => disk,
+        Err(reason) => return println!("skipped: {reason}"),
+    };
+    let config = Config::new(mounted.join("roas.db"));
+
+    let refused = roas_faults::runtime().block_on(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        let repository = database.repository();
+        assert_eq!(record(&repository, 1..=100).await, []);
+        let ballast = memory.join("ballast");
+        fs::write(&ballast, vec![1; 24 * 1_024 * 1_024]).unwrap_err();
+        let refused = record(&repository, 101..=110).await;
+        fs::remove_file(ballast).unwrap();
+        assert_eq!(record(&repository, 111..=400).await, []);
+
+        cut_power(&mounted, PowerCut::AtOnce).unwrap();
+        drop(repository);
+        // It fails or not: the disk is gone.
+        let _ = database.close().await;
+        refused
+    });
+    assert!(!refused.is_empty(), "there was room");
+    for (_, kind) in &refused {
+        use RepositoryErrorKind::{OutcomeUnknown, StorageFull, Unavailable};
+        assert!(
+            matches!(kind, OutcomeUnknown | StorageFull | Unavailable),
+            "{kind:?}"
+        );
     }
+
+    disk.unmount().unwrap();
+    let _disk = Mounted::image(&image, &mounted).unwrap();
+    roas_faults::runtime().block_on(async {
+        let database = Database::open(config).await.unwrap();
+        let repository = database.repository();
+        for (event, _) in &refused {
+            repository.record(*event).await.unwrap();
+        }
+        // None is lost, and none of those that were tried again counts twice.
+        assert_eq!(repository.counts().await.unwrap().messages, 400);
+        drop(repository);
+        database.close().await.unwrap();
+    });
+    Stored::in_file(&mounted.join("roas.db"), None).unwrap();
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use roas_db::Durability;
 use roas_faults::calls::FailingCalls;
+use roas_faults::memory::Memory;
 use roas_faults::power::PowerLoss;
 use roas_faults::replay::{Replays, Retried};
 use roas_faults::vfs::{Call, SharedMemory};
@@ -140,6 +141,52 @@ impl Fault for Full {
 
     fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
         FailingCalls::new(round.seed, self.shared_memory).fill(MORE_ROOM, round.folder)
+    }
+}
+
+/// A session that is refused memory.
+#[derive(Debug)]
+pub(super) struct Starve {
+    /// `None` where SQLite was at work before it could be taken over.
+    pub(super) memory: Option<Memory>,
+}
+
+/// Every so many-th request of a session is refused in a round, the next ones in the next: so many
+/// rounds refuse each.
+const STRIDE: u64 = 32;
+
+/// As [`STRIDE`], for refusals that last, which are much the same from one request to the next.
+const LASTING_STRIDE: u64 = 512;
+
+impl Fault for Starve {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn about(&self) -> &'static str {
+        "SQLite is refused memory at each request in turn (a 32nd of them a round), once, five times \
+         and for good: as calls, and nobody is told that the file is at fault"
+    }
+
+    fn unavailable(&self) -> Option<String> {
+        let missing = self.memory.is_none();
+        missing.then(|| "SQLite has been at work in this process already".to_owned())
+    }
+
+    fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
+        let memory = self.memory.ok_or_else(|| Broken::new("no memory"))?;
+        let calls = FailingCalls::new(1, SharedMemory::PassedThrough);
+        let mut findings = Findings::default();
+        for (count, stride) in [(1, STRIDE), (5, LASTING_STRIDE), (u64::MAX, LASTING_STRIDE)] {
+            let folder = round.folder.join(format!("{count}-times"));
+            fs::create_dir(&folder).map_err(Broken::new)?;
+            let every = (
+                round.seed % stride + 1,
+                usize::try_from(stride).map_err(Broken::new)?,
+            );
+            findings.add(&calls.starve(memory, count, every, &folder)?);
+        }
+        Ok(findings)
     }
 }
 

@@ -11,7 +11,8 @@ use roas_db::{Config, Database};
 use roas_domain::ActivityRepository;
 
 use super::ledger::{Ledger, author, event};
-use super::part::{Acknowledge, Part, command};
+use super::load::{Acknowledge, Load, Told};
+use super::part::{Part, command};
 use super::{Broken, Fault, Findings, Round};
 
 /// How often all processes are started anew on what the last ones left.
@@ -73,7 +74,7 @@ impl Fault for Kill {
             ];
             reap(&mut victims, &mut findings)?;
             for victim in &victims {
-                for id in acknowledged(&victim.acks) {
+                for id in Told::read(&victim.acks).acknowledged {
                     ledger.acknowledge(id);
                 }
             }
@@ -156,13 +157,15 @@ impl Stage<'_> {
 
     fn load(&self, ids: std::ops::Range<u64>, rng: &mut Rng) -> Result<Victim, Broken> {
         let acks = self.file("acks-load");
-        let part = Part::Load {
+        let part = Part::Load(Load {
             database: self.folder.join("roas.db"),
             acks: acks.clone(),
             ids,
             durable: rng.bool(),
+            shared_memory: true,
             acknowledge: self.kill.acknowledge,
-        };
+            cut: None,
+        });
         let command = command(&self.kill.executable, &part).map_err(Broken::new)?;
         // Half of the time wherever it is, and half when it is surely at work.
         let moment = if rng.bool() {
@@ -277,11 +280,4 @@ fn reap(victims: &mut [Victim], findings: &mut Findings) -> Result<(), Broken> {
         std::thread::sleep(Duration::from_micros(500));
     }
     Ok(())
-}
-
-/// The ids in a file, but for a last line that the kill cut off.
-fn acknowledged(acks: &Path) -> Vec<u64> {
-    let text = fs::read_to_string(acks).unwrap_or_default();
-    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-    whole.lines().filter_map(|line| line.parse().ok()).collect()
 }

@@ -47,6 +47,11 @@ impl Ledger {
         self.acknowledged.insert(id);
     }
 
+    /// The event is not applied, somebody says.
+    pub(super) fn refuse(&mut self, id: u64) {
+        self.refused.insert(id);
+    }
+
     /// Takes an answer down.
     ///
     /// # Errors

@@ -15,8 +15,10 @@ pub mod inputs;
 mod kill;
 mod ledger;
 mod linearizable;
+mod load;
 mod neighbours;
 mod part;
+mod power_cut;
 mod report;
 mod rounds;
 
@@ -25,14 +27,17 @@ use std::path::Path;
 pub use histories::{Histories, history};
 pub use kill::{Kill, START_WITHIN};
 pub use linearizable::{Call, Operation, Said, check};
+pub use load::Acknowledge;
 pub use neighbours::{Neighbours, RESOLVE_WITHIN};
-pub use part::{Acknowledge, PART, play};
+pub use part::{PART, play};
+pub use power_cut::PowerCuts;
 pub use report::{Failure, FaultReport, TortureReport, text};
+use roas_faults::memory::Memory;
 use roas_faults::vfs::SharedMemory;
 pub use roas_faults::{Broken, Findings};
 pub use rounds::run;
 
-use faults::{Calls, Full, Power, Replay};
+use faults::{Calls, Full, Power, Replay, Starve};
 
 /// One way of breaking a database.
 pub trait Fault: std::fmt::Debug {
@@ -79,13 +84,19 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
             executable: executable.clone(),
             resolve_within: Some(RESOLVE_WITHIN),
         }),
-        Box::new(Histories { executable }),
+        Box::new(Histories {
+            executable: executable.clone(),
+        }),
     ];
+    all.extend(PowerCuts::all(&executable).map(|cuts| Box::new(cuts) as Box<dyn Fault>));
     all.extend(Power::all().map(|power| Box::new(power) as Box<dyn Fault>));
     for shared_memory in [SharedMemory::PassedThrough, SharedMemory::Missing] {
         all.push(Box::new(Calls { shared_memory }));
         all.push(Box::new(Full { shared_memory }));
     }
     all.push(Box::new(Replay));
+    all.push(Box::new(Starve {
+        memory: Memory::take_over(),
+    }));
     all
 }

@@ -1,19 +1,17 @@
 //! Processes that take part in a fault: this program again, told on its command line what to be.
 
-use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use roas_db::{Config, Database, Durability};
-use roas_domain::{ActivityRepository, EventOutcome, RepositoryError};
+use roas_domain::{EventOutcome, RepositoryError};
 use rusqlite::{Connection, OpenFlags};
 use serde::{Deserialize, Serialize};
 
-use super::{Broken, histories, ledger};
+use super::load::Load;
+use super::{Broken, histories};
 use crate::driver::chain;
 use crate::engine::BoxError;
 use crate::engine::sqlite::open;
@@ -21,34 +19,15 @@ use crate::engine::sqlite::open;
 /// The subcommand by which a program is started for a part.
 pub const PART: &str = "part";
 
-/// Callers of a load that is to be killed.
-const TASKS: u64 = 16;
-
 /// What a process is.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Part {
-    /// Records events one after the other, and writes the id of each to a file when it is
-    /// acknowledged.
-    Load {
-        database: PathBuf,
-        acks: PathBuf,
-        ids: std::ops::Range<u64>,
-        durable: bool,
-        acknowledge: Acknowledge,
-    },
+    /// Records events, and writes down what it is told of each.
+    Load(Load),
     /// Any other program: runs the statements that it is given, a line each.
     Neighbour { database: PathBuf },
     /// Takes its part in histories, a line each.
     Historian { database: PathBuf },
-}
-
-/// When a load says that an event is acknowledged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Acknowledge {
-    /// When the repository has answered.
-    AfterCommit,
-    /// Before it is even asked: what a check for lost events has to find.
-    BeforeCommit,
 }
 
 /// Plays the part that the command line names.
@@ -59,81 +38,12 @@ pub enum Acknowledge {
 pub fn play() -> Result<(), BoxError> {
     let part = std::env::args().nth(2).ok_or("no part was named")?;
     match serde_json::from_str(&part)? {
-        Part::Load {
-            database,
-            acks,
-            ids,
-            durable,
-            acknowledge,
-        } => {
-            let config = Config::new(database).durability(if durable {
-                Durability::Full
-            } else {
-                Durability::Normal
-            });
-            let acks = OpenOptions::new().create(true).append(true).open(acks)?;
-            crate::driver::runtime()?.block_on(load(config, Arc::new(acks), ids, acknowledge))
-        }
+        Part::Load(load) => crate::driver::runtime()?.block_on(load.run()),
         Part::Neighbour { database } => neighbour(&database),
         Part::Historian { database } => {
             crate::driver::runtime()?.block_on(histories::take_part(database))
         }
     }
-}
-
-async fn load(
-    config: Config,
-    acks: Arc<File>,
-    ids: std::ops::Range<u64>,
-    acknowledge: Acknowledge,
-) -> Result<(), BoxError> {
-    let database = Database::open(config).await?;
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|task| {
-            let (repository, acks, ids) = (database.repository(), Arc::clone(&acks), ids.clone());
-            tokio::spawn(async move {
-                let mut own = (ids.start + task..ids.end).step_by(usize::try_from(TASKS)?);
-                // One of the tasks sends batches, so that a kill meets those, too.
-                let size = if task == 0 { 20 } else { 1 };
-                loop {
-                    let batch: Vec<u64> = own.by_ref().take(size).collect();
-                    if batch.is_empty() {
-                        return Ok::<_, BoxError>(());
-                    }
-                    if acknowledge == Acknowledge::BeforeCommit {
-                        write_ids(&acks, &batch)?;
-                    }
-                    let events: Vec<_> = batch.iter().map(|id| ledger::event(*id)).collect();
-                    match events[..] {
-                        [event] => repository.record(event).await.map(drop)?,
-                        _ => repository.record_many(events).await.map(drop)?,
-                    }
-                    if acknowledge == Acknowledge::AfterCommit {
-                        write_ids(&acks, &batch)?;
-                    }
-                }
-            })
-        })
-        .collect();
-    // Checkpoints are what a kill is to meet, too.
-    while tasks.iter().any(|task| !task.is_finished()) {
-        database.maintain().await?;
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    for task in tasks {
-        task.await??;
-    }
-    database.close().await?;
-    Ok(())
-}
-
-/// In one call, which reaches the kernel whole: a kill after it loses none of it.
-fn write_ids(mut acks: &File, ids: &[u64]) -> io::Result<()> {
-    let mut lines = Vec::new();
-    for id in ids {
-        writeln!(lines, "{id}")?;
-    }
-    acks.write_all(&lines)
 }
 
 /// Runs statements, and answers after each line: `ok` with the last number that they came to, or the

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use roas_bench::torture::{
-    Acknowledge, Fault, FaultReport, Histories, Kill, Neighbours, check, history, run,
+    Acknowledge, Fault, FaultReport, Histories, Kill, Neighbours, PowerCuts, check, history, run,
 };
 use roas_domain::testing::MemoryRepository;
 use roas_domain::{
@@ -53,6 +53,57 @@ fn an_acknowledgement_before_the_commit_is_found_by_a_kill() {
             .contains("acknowledged events are not in the file")),
         "{report:?}"
     );
+}
+
+/// Rounds of power cuts, where the machine lets the test mount a file system.
+fn power_cuts(cuts: &PowerCuts, rounds: u64) -> Option<FaultReport> {
+    let report = report(cuts, rounds);
+    if let Some(reason) = &report.skipped {
+        println!("skipped: {reason}");
+        return None;
+    }
+    Some(report)
+}
+
+#[test]
+fn what_is_acknowledged_survives_power_cuts_of_a_real_file_system() {
+    for shared_memory in [true, false] {
+        let cuts = PowerCuts {
+            shared_memory,
+            ..PowerCuts::new(&executable())
+        };
+        if let Some(report) = power_cuts(&cuts, 2) {
+            assert_eq!(report.failures, []);
+            assert!(report.figures["acknowledged"] > 0, "{report:?}");
+        }
+    }
+}
+
+fn loses_what_was_acknowledged(cuts: &PowerCuts) {
+    if let Some(report) = power_cuts(cuts, 4) {
+        assert!(
+            report.failures.iter().any(|failure| failure
+                .what
+                .contains("acknowledged events are not in the file")),
+            "{report:?}"
+        );
+    }
+}
+
+#[test]
+fn normal_taken_for_full_is_found_by_a_power_cut() {
+    loses_what_was_acknowledged(&PowerCuts {
+        durable: false,
+        ..PowerCuts::new(&executable())
+    });
+}
+
+#[test]
+fn an_acknowledgement_before_the_commit_is_found_by_a_power_cut() {
+    loses_what_was_acknowledged(&PowerCuts {
+        acknowledge: Acknowledge::BeforeCommit,
+        ..PowerCuts::new(&executable())
+    });
 }
 
 #[test]

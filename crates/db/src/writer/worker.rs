@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tracing::field::Empty;
 
 use crate::busy;
-use crate::checkpoint::WalWatch;
+use crate::checkpoint::{WalState, WalWatch};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
 use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
 use crate::holder::LockHolder;
@@ -59,7 +59,8 @@ pub(crate) struct Worker {
     spins: bool,
     /// Between this process and others that write to the file.
     turns: Turns,
-    /// Whether a sync of the WAL has failed, and not all of it is known to be on the disk since.
+    /// Whether a sync of the WAL may have failed since all of it was known to be on the disk: after a
+    /// commit, or in one that starts the WAL over.
     unsynced: bool,
 }
 
@@ -196,8 +197,8 @@ impl Worker {
         if self.unsynced && self.syncs_apart() {
             self.config
                 .factory
-                .retrying("write the WAL again", || {
-                    wal_file::write_again(&connection).map_err(Into::into)
+                .retrying("begin the WAL anew", || {
+                    begin_wal_anew(&connection).map_err(Into::into)
                 })
                 .map_err(unavailable)?;
         }
@@ -355,8 +356,10 @@ impl Worker {
                         return self.one_by_one(sql, commands);
                     }
                     Err(Failed::Rejected(error)) => {
+                        // A page that was misread would stay in the connection's memory.
+                        let usable = Failure::of(&error) != Failure::Corrupt;
                         fail_all(commands, &repository_error("carry out the request", error));
-                        return true;
+                        return usable;
                     }
                     Err(Failed::Store(error)) => {
                         let usable =
@@ -371,6 +374,7 @@ impl Worker {
                     }
                     Err(Failed::Unknown(error)) => {
                         fail_all(commands, &error);
+                        self.unsynced = true;
                         return false;
                     }
                 }
@@ -549,6 +553,23 @@ impl Worker {
             )))),
         }
     }
+}
+
+/// Moves all that the WAL holds into the database, and empties it, after a sync of it that failed.
+///
+/// The system does not try the same pages again, has them in its memory as if they were on the disk, and
+/// says nothing of it when the file is synced later. To whoever reads the WAL after a power cut it ends
+/// there, and what was acknowledged behind that place would be lost. Writing the same bytes once more is
+/// no way out: on ext4 what was allocated for a write that failed reads as zeros, whatever is written to
+/// it afterwards.
+fn begin_wal_anew(connection: &Connection) -> rusqlite::Result<()> {
+    let emptied = WalState::after_truncating(connection)?;
+    if emptied.frames != 0 {
+        // A row, not an error: somebody reads a snapshot from it.
+        let busy = ffi::Error::new(ffi::SQLITE_BUSY);
+        return Err(rusqlite::Error::SqliteFailure(busy, None));
+    }
+    wal_file::sync(connection)
 }
 
 /// Ends a transaction that `failed`. Nothing of it was committed, whether or not that succeeds.

@@ -101,6 +101,9 @@ pub enum Reason {
     TornNoSpace,
     /// Somebody else has the lock.
     Busy,
+    /// The device answers with zeros for what is there, and with no error. Not among
+    /// [`Call::reasons`]: what a page without a checksum says then, nobody can hold to anything.
+    Misread,
 }
 
 impl Reason {
@@ -113,12 +116,14 @@ impl Reason {
             Self::TornIo => "short-eio",
             Self::TornNoSpace => "short-enospc",
             Self::Busy => "busy",
+            Self::Misread => "misread",
         }
     }
 
     /// The result code that the platform's VFS answers when the system call behind `call` fails so.
     pub(super) const fn code(self, call: Call) -> i32 {
         match (self, call) {
+            (Self::Misread, _) => ffi::SQLITE_OK,
             (Self::Busy, _) => ffi::SQLITE_BUSY,
             (Self::NoSpace | Self::TornNoSpace, Call::Write) => ffi::SQLITE_FULL,
             (Self::NoSpace | Self::TornNoSpace, Call::ShmMap) => ffi::SQLITE_IOERR_SHMSIZE,

@@ -286,17 +286,22 @@ unsafe extern "C" fn x_read(
 ) -> c_int {
     // SAFETY: the file is open.
     let handle = unsafe { handle(file) };
-    match handle.disk.admit(Call::Read) {
-        Ok(()) => pass!(file, xRead, into, length, offset),
-        Err(reason) => {
-            // Not as SQLITE_IOERR_SHORT_READ: to SQLite that is the end of the file, and the platform's
-            // VFS says so where nothing follows, alone.
-            if reason == Reason::TornIo {
-                pass!(file, xRead, into, length / 2, offset);
-            }
-            reason.code(Call::Read)
+    let Err(reason) = handle.disk.admit(Call::Read) else {
+        return pass!(file, xRead, into, length, offset);
+    };
+    match reason {
+        // Not as SQLITE_IOERR_SHORT_READ: to SQLite that is the end of the file, and the platform's
+        // VFS says so where nothing follows, alone.
+        Reason::TornIo => {
+            pass!(file, xRead, into, length / 2, offset);
         }
+        Reason::Misread => {
+            // SAFETY: `into` has room for `length` bytes.
+            unsafe { into.write_bytes(0, usize::try_from(length).unwrap_or(0)) };
+        }
+        _ => {}
     }
+    reason.code(Call::Read)
 }
 
 unsafe extern "C" fn x_write(
