@@ -403,6 +403,16 @@ pub(crate) fn is_contended(error: &rusqlite::Error) -> bool {
     Failure::of(error) == Failure::Contended
 }
 
+/// The error for a transaction that was begun and is over. SQLite rolls back by itself on a serious error,
+/// and does not always answer with it: not where it reads the planner's statistics with the schema. What
+/// follows would be carried out statement by statement.
+pub(crate) fn ended_by_itself() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(
+        ffi::Error::new(ffi::SQLITE_IOERR),
+        Some("the transaction was rolled back while the schema was read".to_owned()),
+    )
+}
+
 /// The port's error for a failed statement. `doing` completes "cannot …".
 pub(crate) fn repository_error(doing: &str, error: rusqlite::Error) -> RepositoryError {
     let (kind, advice) = match Failure::of(&error) {

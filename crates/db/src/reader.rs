@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::busy;
 use crate::connection::{ConnectionFactory, ReaderMode};
-use crate::error::{Failure, busy_error, closed, is_contended, repository_error};
+use crate::error::{Failure, busy_error, closed, ended_by_itself, is_contended, repository_error};
 use crate::holder::LockHolder;
 use crate::migration::schema_changed;
 use crate::retry::{Retry, RetryError};
@@ -95,7 +95,12 @@ impl ReaderPool {
                 busy::allow(budget);
                 // Rolled back when dropped: there is nothing to commit.
                 let transaction = connection.unchecked_transaction()?;
-                query(&transaction)
+                let answer = query(&transaction)?;
+                // Its statements may have seen several states then.
+                if transaction.is_autocommit() {
+                    return Err(ended_by_itself());
+                }
+                Ok(answer)
             });
         match result {
             Ok(value) => {

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 use roas_db::{Config, Database};
-use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
+use roas_domain::testing::fixtures::{MIDNIGHT, at, member, message_with_id};
 use roas_domain::{ActivityRepository, Effect, RepositoryError, RepositoryErrorKind};
 use roas_faults::calls::{Believed, FailingCalls};
 use roas_faults::vfs::{Call, FaultyVfs, Plan, Reason, SharedMemory, Syncs};
@@ -113,6 +113,41 @@ fn a_page_that_was_misread_is_read_anew() {
         }
     });
     assert!(misread > 5, "{misread}");
+}
+
+/// The schema is read anew within the reader's transaction, because the planner's statistics have come
+/// to it. SQLite does not tell of a read of those that failed, and has ended the transaction by then.
+#[test]
+fn a_reader_whose_transaction_was_ended_is_told() {
+    let vfs = FaultyVfs::register();
+    vfs.disk().set_syncs(Syncs::AreQuick);
+    let rank = async |failing: u64| {
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::new(folder.path().join("roas.db"))
+            .vfs(vfs.name())
+            .readers(1);
+        let database = Database::open(config).await.unwrap();
+        let repository = database.repository();
+        let events = (1..=50).map(|id| message_with_id(id, member(1, id), MIDNIGHT));
+        repository.record_many(events.collect()).await.unwrap();
+        database.maintain().await.unwrap();
+        vfs.disk().arm(Plan::once(Call::Read, Reason::Io, failing));
+        let rank = repository.score_rank(member(1, 7), at(MIDNIGHT)).await;
+        let failed = vfs.disk().mend();
+        drop(repository);
+        database.close().await.unwrap();
+        (failed, rank)
+    };
+    roas_faults::runtime().block_on(async {
+        for n in 1.. {
+            let (failed, rank) = rank(n).await;
+            if failed == 0 {
+                assert!(n > 5, "{n}");
+                break;
+            }
+            assert!(rank.is_err(), "read {n} failed, and {rank:?} was answered");
+        }
+    });
 }
 
 /// What breaks where the answers to a failing call are not taken for what they are.

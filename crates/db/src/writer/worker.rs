@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tracing::field::Empty;
@@ -18,7 +18,9 @@ use tracing::field::Empty;
 use crate::busy;
 use crate::checkpoint::{WalState, WalWatch};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
-use crate::error::{Failure, SqliteError, busy_error, outcome_unknown, repository_error};
+use crate::error::{
+    Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
+};
 use crate::holder::LockHolder;
 use crate::metrics::Meters;
 use crate::migration::schema_changed;
@@ -507,13 +509,8 @@ impl Worker {
     ) -> Result<Duration, Failed> {
         sql.begin().map_err(Failed::of)?;
         self.check_schema(sql).map_err(|failed| undo(sql, failed))?;
-        // SQLite rolls back by itself on a serious error, and not all of its calls answer with that
-        // error. What followed would be committed statement by statement.
         if sql.is_autocommit() {
-            return Err(Failed::Store(rusqlite::Error::SqliteFailure(
-                ffi::Error::new(ffi::SQLITE_IOERR),
-                Some("the transaction was rolled back while the schema was read".to_owned()),
-            )));
+            return Err(Failed::Store(ended_by_itself()));
         }
         let now = self.config.clock.now();
         self.batch.clear();
