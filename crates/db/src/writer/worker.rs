@@ -12,7 +12,6 @@ use fastrand::Rng;
 use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::{Connection, ffi};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tracing::field::Empty;
 
 use crate::busy;
@@ -28,6 +27,7 @@ use crate::turns::Turns;
 use crate::writer::Shared;
 use crate::writer::batch::Batch;
 use crate::writer::command::Command;
+use crate::writer::queue::Receiver;
 
 /// What a worker needs besides its queue.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub(crate) struct WorkerConfig {
 /// The worker: owns the receiving end of the queue and, while it runs, the connection.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    receiver: mpsc::Receiver<Command>,
+    receiver: Receiver<Command>,
     config: WorkerConfig,
     shared: Arc<Shared>,
     /// Taken from the queue, not yet in a batch.
@@ -110,7 +110,7 @@ enum Failed {
 
 impl Worker {
     pub(super) fn new(
-        receiver: mpsc::Receiver<Command>,
+        receiver: Receiver<Command>,
         config: WorkerConfig,
         shared: Arc<Shared>,
     ) -> Self {
@@ -140,12 +140,14 @@ impl Worker {
             self.shared.panicked.store(true, Ordering::Release);
             self.shared.closing.store(true, Ordering::Release);
             self.receiver.close();
-            while let Some(command) = self
-                .queue
-                .pop_front()
-                .or_else(|| self.receiver.try_recv().ok())
-            {
-                command.fail(self.shared.refusal());
+            let refusal = self.shared.refusal();
+            fail_all(self.queue.drain(..), &refusal);
+            loop {
+                let left = self.receiver.receive(self.config.batch_limit);
+                if left.is_empty() {
+                    return;
+                }
+                fail_all(left, &refusal);
             }
         }
     }
@@ -212,11 +214,8 @@ impl Worker {
             if self.shared.is_closing() {
                 self.receiver.close();
             }
-            let mut arrived = Vec::new();
-            let count = self
-                .receiver
-                .blocking_recv_many(&mut arrived, self.config.batch_limit);
-            if count == 0 {
+            let arrived = self.receiver.receive(self.config.batch_limit);
+            if arrived.is_empty() {
                 return false;
             }
             self.queue
@@ -415,7 +414,7 @@ impl Worker {
     ) -> rusqlite::Result<()> {
         let mut events: usize = commands.iter().map(Command::events).sum();
         while self.queue.is_empty() && events < self.config.batch_limit {
-            let Ok(mut command) = self.receiver.try_recv() else {
+            let Some(mut command) = self.receiver.try_receive() else {
                 break;
             };
             if command.only_wakes() {
