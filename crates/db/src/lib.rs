@@ -20,8 +20,13 @@ mod reader;
 mod repository;
 mod retry;
 mod sql;
+mod sync;
 mod turns;
 mod writer;
+// Not within the writer: `schedules` compiles that once more.
+#[cfg(test)]
+#[path = "writer/tests.rs"]
+mod writer_tests;
 
 pub use backup::{BackupReport, backup, restore};
 pub use config::{Access, Config, Durability, OnOldSchema};

@@ -19,16 +19,15 @@
 mod batch;
 mod command;
 mod queue;
-#[cfg(test)]
-mod tests;
 mod worker;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use roas_domain::{RepositoryError, RepositoryErrorKind};
 
+use super::sync::{self, AtomicBool};
 use crate::busy::Waited;
 use crate::error::{closed, outcome_unknown};
 use crate::metrics::{Meters, as_f64};
@@ -276,6 +275,12 @@ impl Writer {
             submitted_at: Instant::now(),
             work: Work::Close,
         });
+    }
+
+    /// How many more requests the queue has room for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.sender.room()
     }
 
     pub(crate) fn stats(&self) -> WriterStats {

@@ -6,20 +6,23 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, mpsc};
+use super::sync::{
+    Semaphore, SemaphorePermit, TryAcquireError, UnboundedReceiver, UnboundedSender,
+    unbounded_channel,
+};
 
 /// The callers' end.
 #[derive(Debug)]
 pub(super) struct Sender<T> {
     room: Arc<Semaphore>,
-    channel: mpsc::UnboundedSender<T>,
+    channel: UnboundedSender<T>,
 }
 
 /// The worker's end.
 #[derive(Debug)]
 pub(super) struct Receiver<T> {
     room: Arc<Semaphore>,
-    channel: mpsc::UnboundedReceiver<T>,
+    channel: UnboundedReceiver<T>,
 }
 
 /// Room for one request.
@@ -34,13 +37,9 @@ pub(super) struct Place<'s, T> {
 pub(super) struct Closed;
 
 /// A queue with room for `capacity` requests.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "what is in the channel is bounded by the semaphore"
-)]
 pub(super) fn queue<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     let room = Arc::new(Semaphore::new(capacity));
-    let (sender, receiver) = mpsc::unbounded_channel();
+    let (sender, receiver) = unbounded_channel();
     (
         Sender {
             room: Arc::clone(&room),

@@ -5,13 +5,11 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::{Connection, ffi};
-use tokio::runtime::Handle;
 use tracing::field::Empty;
 
 use crate::busy;
@@ -24,10 +22,12 @@ use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::turns::Turns;
-use crate::writer::Shared;
-use crate::writer::batch::Batch;
-use crate::writer::command::Command;
-use crate::writer::queue::Receiver;
+
+use super::Shared;
+use super::batch::Batch;
+use super::command::Command;
+use super::queue::Receiver;
+use super::sync::{Handle, thread};
 
 /// What a worker needs besides its queue.
 #[derive(Debug)]
@@ -538,7 +538,7 @@ impl Failed {
 /// With one processor, whoever spins keeps those from calling whom it waits for.
 fn several_processors() -> bool {
     static SEVERAL: LazyLock<bool> =
-        LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
     *SEVERAL
 }
 
