@@ -19,6 +19,8 @@ mod rank;
 mod reader;
 mod repository;
 mod retry;
+#[cfg(test)]
+mod schedules;
 mod sql;
 mod sync;
 mod turns;
