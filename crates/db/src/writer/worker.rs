@@ -165,7 +165,7 @@ impl Worker {
                 match self.reopen() {
                     Ok(connection) => connection,
                     Err(error) => {
-                        fail_all(self.queue.drain(..), &error);
+                        self.fail_queued(&error);
                         continue;
                     }
                 }
@@ -189,10 +189,30 @@ impl Worker {
         if FileIdentity::of(path).ok() != Some(self.config.identity) {
             return Err(file_moved(self.config.factory.path()));
         }
-        let (connection, _) = self.config.factory.open_writer().map_err(unavailable)?;
+        let since = self.queue.iter().map(|command| command.submitted_at).min();
+        let factory = &self.config.factory;
+        let (connection, _) = factory
+            .for_request(since.unwrap_or_else(Instant::now))
+            .open_writer()
+            .map_err(unavailable)?;
         self.shared.reopened();
         tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
         Ok(connection)
+    }
+
+    /// Fails what is queued, for want of a connection. Where it was a lock that was not to be had, only
+    /// those whose time is up.
+    fn fail_queued(&mut self, error: &RepositoryError) {
+        let queued = self.queue.drain(..);
+        let failed = if matches!(error.kind(), RepositoryErrorKind::Busy { .. }) {
+            let deadline = self.config.factory.retry().deadline();
+            let (expired, rest) = split_expired(queued, deadline, Instant::now());
+            self.queue = rest.into();
+            expired
+        } else {
+            queued.collect()
+        };
+        fail_all(failed, error);
     }
 
     /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
@@ -259,6 +279,8 @@ impl Worker {
     /// Waits for a WAL that cannot start over, until it can, at most for `pause`. Whoever closes the
     /// database does not wait.
     fn pause(&mut self, connection: &Connection, pause: Duration) {
+        // Whoever calls meanwhile still has half of his time for the lock.
+        let pause = pause.min(self.config.factory.retry().deadline() / 2);
         if pause.is_zero() {
             return;
         }
@@ -361,17 +383,8 @@ impl Worker {
                     }
                 }
             };
-            // Those whose time is up are told so; the rest go on with the time they have left.
-            // Where the attempts ran out before anyone's time did, it is up for all.
             let now = Instant::now();
-            let (expired, rest): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
-                now.saturating_duration_since(command.submitted_at) >= deadline
-            });
-            let (expired, rest) = if expired.is_empty() {
-                (rest, expired)
-            } else {
-                (expired, rest)
-            };
+            let (expired, rest) = split_expired(commands, deadline, now);
             tracing::warn!(
                 waited = ?exhausted.waited,
                 attempts = exhausted.attempts,
@@ -540,6 +553,23 @@ fn several_processors() -> bool {
     static SEVERAL: LazyLock<bool> =
         LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
     *SEVERAL
+}
+
+/// Those whose time is up, and the rest, who go on with the time they have left. Where the attempts ran
+/// out before anyone's time did, it is up for all.
+fn split_expired(
+    commands: impl IntoIterator<Item = Command>,
+    deadline: Duration,
+    now: Instant,
+) -> (Vec<Command>, Vec<Command>) {
+    let (expired, rest): (Vec<_>, Vec<_>) = commands
+        .into_iter()
+        .partition(|command| now.saturating_duration_since(command.submitted_at) >= deadline);
+    if expired.is_empty() {
+        (rest, expired)
+    } else {
+        (expired, rest)
+    }
 }
 
 fn fail_all(commands: impl IntoIterator<Item = Command>, error: &RepositoryError) {
