@@ -26,8 +26,10 @@ thread_local! {
 
 #[derive(Debug, Default)]
 struct Wait {
-    budget: Duration,
-    since: Option<Instant>,
+    /// What is left to wait for, of all locks together.
+    left: Duration,
+    /// When the sleep before this poll was to be over.
+    awake_at: Option<Instant>,
     spent: Waited,
     rng: Rng,
 }
@@ -44,18 +46,22 @@ pub(crate) struct Waited {
 impl Wait {
     /// How long to sleep before the next poll, the `count`-th of this wait; `None` to give up.
     fn next_sleep(&mut self, count: i32, now: Instant) -> Option<Duration> {
-        let since = match self.since {
-            Some(since) if count > 0 => since,
-            _ => *self.since.insert(now),
-        };
-        let left = self
-            .budget
-            .checked_sub(now.saturating_duration_since(since))?;
-        if left.is_zero() {
+        // What sleep and poll took beyond the time that was given. What lies between two waits is not
+        // waiting.
+        if let Some(awake_at) = self.awake_at
+            && count > 0
+        {
+            let late = now.saturating_duration_since(awake_at);
+            self.left = self.left.saturating_sub(late);
+        }
+        if self.left.is_zero() {
             return None;
         }
         let nominal = LONGEST_SLEEP.min(FIRST_SLEEP * 2_u32.pow(count.clamp(0, 8).cast_unsigned()));
-        Some(nominal.mul_f64(0.5 + self.rng.f64() / 2.0).min(left))
+        let sleep = nominal.mul_f64(0.5 + self.rng.f64() / 2.0).min(self.left);
+        self.left -= sleep;
+        self.awake_at = Some(now + sleep);
+        Some(sleep)
     }
 }
 
@@ -64,11 +70,12 @@ pub(crate) fn install(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(on_busy as fn(i32) -> bool))
 }
 
-/// Lets the next statements of the calling thread wait for a lock for `budget`, each.
+/// Lets the next statements of the calling thread wait for locks for `budget`, all together: what
+/// follows is one attempt, and one statement of it may not wait for longer because another one had to.
 pub(crate) fn allow(budget: Duration) {
     WAIT.with_borrow_mut(|wait| {
-        wait.budget = budget;
-        wait.since = None;
+        wait.left = budget;
+        wait.awake_at = None;
     });
 }
 
@@ -97,7 +104,7 @@ mod tests {
     fn sleeps_grow_to_a_millisecond_and_end_with_the_budget() {
         let start = Instant::now();
         let mut wait = Wait {
-            budget: Duration::from_millis(20),
+            left: Duration::from_millis(20),
             rng: Rng::with_seed(1),
             ..Wait::default()
         };
@@ -118,16 +125,40 @@ mod tests {
     }
 
     #[test]
-    fn a_new_wait_begins_afresh() {
+    fn several_waits_have_one_budget_and_what_lies_between_them_is_not_waiting() {
+        let mut now = Instant::now();
+        let mut wait = Wait {
+            left: Duration::from_millis(20),
+            ..Wait::default()
+        };
+        let mut waited = Duration::ZERO;
+        for _ in 0..3 {
+            for count in 0..10 {
+                let sleep = wait.next_sleep(count, now).unwrap();
+                waited += sleep;
+                now += sleep;
+            }
+            now += Duration::from_secs(1);
+        }
+        let mut count = 0;
+        while let Some(sleep) = wait.next_sleep(count, now) {
+            waited += sleep;
+            now += sleep;
+            count += 1;
+        }
+        assert_eq!(waited, Duration::from_millis(20));
+        assert_eq!(wait.next_sleep(0, now), None);
+    }
+
+    #[test]
+    fn a_sleep_that_lasts_too_long_counts_for_what_it_was() {
         let start = Instant::now();
         let mut wait = Wait {
-            budget: Duration::from_millis(1),
+            left: Duration::from_millis(20),
             ..Wait::default()
         };
         assert!(wait.next_sleep(0, start).is_some());
-        let later = start + Duration::from_secs(1);
-        assert!(wait.next_sleep(1, later).is_none());
-        assert!(wait.next_sleep(0, later).is_some());
+        assert_eq!(wait.next_sleep(1, start + Duration::from_secs(1)), None);
     }
 
     #[test]
@@ -139,7 +170,7 @@ mod tests {
     fn waiting_neighbours_do_not_poll_in_step() {
         let sleeps = |seed| {
             let mut wait = Wait {
-                budget: Duration::from_secs(1),
+                left: Duration::from_secs(1),
                 rng: Rng::with_seed(seed),
                 ..Wait::default()
             };

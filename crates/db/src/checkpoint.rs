@@ -12,6 +12,7 @@
 //! and nobody fails.
 
 use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -71,6 +72,12 @@ pub(crate) struct WalState {
 }
 
 impl WalState {
+    /// As SQLite says it.
+    const UNKNOWN: Self = Self {
+        frames: -1,
+        copied: -1,
+    };
+
     /// Whether nothing was looked at, because somebody else's checkpoint is under way.
     pub(crate) const fn is_unknown(self) -> bool {
         self.frames < 0
@@ -93,8 +100,8 @@ impl WalState {
         Self::from(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
     }
 
-    /// Looks, and does nothing.
-    fn now(connection: &Connection) -> rusqlite::Result<Self> {
+    /// Looks, and does nothing: tells the state beside another checkpoint, too.
+    pub(crate) fn now(connection: &Connection) -> rusqlite::Result<Self> {
         Self::from(connection, "PRAGMA wal_checkpoint(NOOP)")
     }
 
@@ -103,6 +110,27 @@ impl WalState {
             let (frames, copied) = (row.get(1)?, row.get(2)?);
             Ok(Self { frames, copied })
         })
+    }
+}
+
+/// Which of the threads of one database may checkpoint. SQLite refuses a checkpoint beside another
+/// at once, and asks no busy handler: who is to come after the other waits here instead.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CopyingTurn(Arc<Mutex<()>>);
+
+impl CopyingTurn {
+    /// Waits until the other thread's checkpoint has ended.
+    pub(crate) fn wait(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None` while the other thread is at it.
+    fn take(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.0.try_lock() {
+            Ok(turn) => Some(turn),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 
@@ -116,12 +144,14 @@ pub(crate) struct WalWatch {
     pace: Pace,
     /// The WAL's length after the transaction before.
     frames: i64,
+    turn: CopyingTurn,
 }
 
 impl WalWatch {
-    pub(crate) fn new(pace: Pace, ask: impl Fn() + Send + 'static) -> Self {
+    pub(crate) fn new(pace: Pace, turn: CopyingTurn, ask: impl Fn() + Send + 'static) -> Self {
         Self {
             ask: Box::new(ask),
+            turn,
             helped_at: 0,
             pace,
             frames: 0,
@@ -144,7 +174,8 @@ impl WalWatch {
         }
         if wal.frames >= CEILING_FRAMES && wal.frames - self.helped_at >= CHECKPOINT_FRAMES {
             self.helped_at = wal.frames;
-            let copied = WalState::after_copying(connection)
+            let copied = self
+                .copy(connection)
                 .inspect_err(|error| tracing::warn!(%error, "the writer's checkpoint failed"));
             meters.checkpointed(By::Writer, copied.ok(), Instant::now());
         }
@@ -152,8 +183,16 @@ impl WalWatch {
     }
 
     /// Copies what can be copied; answers whether the WAL has no need to wait any longer.
-    pub(crate) fn is_relieved(connection: &Connection) -> bool {
-        WalState::after_copying(connection).is_ok_and(WalState::is_copied)
+    pub(crate) fn is_relieved(&self, connection: &Connection) -> bool {
+        self.copy(connection).is_ok_and(WalState::is_copied)
+    }
+
+    /// Copies what can be copied, without waiting: where the maintenance is at it, nothing.
+    fn copy(&self, connection: &Connection) -> rusqlite::Result<WalState> {
+        match self.turn.take() {
+            Some(_turn) => WalState::after_copying(connection),
+            None => Ok(WalState::UNKNOWN),
+        }
     }
 }
 
@@ -198,12 +237,20 @@ mod tests {
         assert!(grown_in(60, 30) < LIMIT);
     }
 
+    fn watch(turn: &CopyingTurn) -> WalWatch {
+        WalWatch::new(Pace::new(LIMIT), turn.clone(), || ())
+    }
+
     /// SQLite answers a checkpoint beside another one with frames of -1, not with an error.
     #[test]
     fn a_wal_that_somebody_else_is_copying_is_not_yet_relieved() {
         thread_local! {
             static WRITER: RefCell<Option<Connection>> = const { RefCell::new(None) };
-            static RELIEVED: Cell<Option<bool>> = const { Cell::new(None) };
+            static SEEN: Cell<Option<(bool, WalState)>> = const { Cell::new(None) };
+        }
+        fn look(writer: &Connection) -> (bool, WalState) {
+            let relieved = watch(&CopyingTurn::default()).is_relieved(writer);
+            (relieved, WalState::now(writer).unwrap())
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("roas.db");
@@ -221,17 +268,35 @@ mod tests {
         let mut copying = open();
         copying
             .busy_handler(Some(|_| {
-                let relieved =
-                    WRITER.with_borrow(|writer| writer.as_ref().is_some_and(WalWatch::is_relieved));
-                RELIEVED.set(Some(relieved));
+                SEEN.set(WRITER.with_borrow(|writer| writer.as_ref().map(look)));
                 false
             }))
             .unwrap();
         WalState::after_truncating(&copying).unwrap();
-        assert_eq!(RELIEVED.get(), Some(false));
+        let (relieved, beside) = SEEN.get().unwrap();
+        assert!(!relieved);
+        assert!(beside.frames > beside.copied, "{beside:?}");
 
         reader.execute_batch("COMMIT;").unwrap();
-        assert!(WRITER.with_borrow(|writer| writer.as_ref().is_some_and(WalWatch::is_relieved)));
+        let (relieved, _) = WRITER.with_borrow(|writer| look(writer.as_ref().unwrap()));
+        assert!(relieved);
+    }
+
+    #[test]
+    fn a_writer_beside_whom_the_maintenance_copies_does_not_wait_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Connection::open(folder.path().join("roas.db")).unwrap();
+        writer
+            .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a);")
+            .unwrap();
+        let turn = CopyingTurn::default();
+        let watch = watch(&turn);
+
+        let maintenance = turn.wait();
+        assert!(!watch.is_relieved(&writer));
+        assert_eq!(WalState::now(&writer).unwrap().copied, 0);
+        drop(maintenance);
+        assert!(watch.is_relieved(&writer));
     }
 
     #[test]

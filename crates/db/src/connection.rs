@@ -52,6 +52,8 @@ pub(crate) struct ConnectionFactory {
     vfs: Option<String>,
     clock: Arc<dyn Clock>,
     migration_wait: Duration,
+    /// Since when somebody has waited for what is opened; since it is asked for, where nobody has.
+    since: Option<Instant>,
     _claim: Option<Arc<Claim>>,
 }
 
@@ -98,6 +100,7 @@ impl ConnectionFactory {
             vfs: config.vfs.clone(),
             clock: Arc::clone(&config.clock),
             migration_wait: config.migration_wait,
+            since: None,
             _claim: None,
         })
     }
@@ -116,6 +119,14 @@ impl ConnectionFactory {
         Self {
             _claim: None,
             ..self
+        }
+    }
+
+    /// This factory for a request that was made at `since`: the time that it has waited counts.
+    pub(crate) fn for_request(&self, since: Instant) -> Self {
+        Self {
+            since: Some(since),
+            ..self.clone()
         }
     }
 
@@ -288,7 +299,8 @@ impl ConnectionFactory {
         doing: &'static str,
         mut attempt: impl FnMut() -> Result<T, AttemptError>,
     ) -> Result<T, OpenError> {
-        let result = Retry::new(&self.retry, Instant::now(), Rng::new()).run(
+        let since = self.since.unwrap_or_else(Instant::now);
+        let result = Retry::new(&self.retry, since, Rng::new()).run(
             |error| matches!(error, AttemptError::Sqlite(error) if is_contended(error)),
             |budget| {
                 busy::allow(budget);

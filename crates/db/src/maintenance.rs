@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::busy;
-use crate::checkpoint::{Pace, WalState, WalWatch};
+use crate::checkpoint::{CopyingTurn, Pace, WalState, WalWatch};
 use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::holder::LockHolder;
@@ -65,6 +65,7 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     jobs: Receiver<Job>,
+    copying: CopyingTurn,
 }
 
 /// The writer's eye on the WAL, a sender for whoever asks for a round, and the thread's side.
@@ -72,8 +73,10 @@ pub(crate) fn channel(pace: Pace) -> (WalWatch, SyncSender<Job>, Maintenance) {
     let (sender, jobs) = sync_channel(JOBS);
     let asker = sender.clone();
     // A full queue holds such a request already; without the thread, the writer copies alone.
-    let watch = WalWatch::new(pace, move || drop(asker.try_send(Job::Checkpoint)));
-    (watch, sender, Maintenance { jobs })
+    let ask = move || drop(asker.try_send(Job::Checkpoint));
+    let copying = CopyingTurn::default();
+    let watch = WalWatch::new(pace, copying.clone(), ask);
+    (watch, sender, Maintenance { jobs, copying })
 }
 
 /// What the maintenance thread works with.
@@ -100,23 +103,24 @@ impl Maintenance {
                 .recv_timeout(next.saturating_duration_since(Instant::now()))
             {
                 Ok(Job::Checkpoint) => {
+                    let _turn = self.copying.wait();
                     if let Err(error) = checkpoint(connection, config) {
                         tracing::warn!(%error, "a checkpoint failed");
                     }
                 }
                 Ok(Job::Round(reply)) => {
-                    let _ = reply.send(round(connection, config));
+                    let _ = reply.send(self.round(connection, config));
                 }
                 Err(RecvTimeoutError::Timeout) if next_upkeep <= next_round => {
                     let kept = keep_ranks(connection, config);
-                    if let Err(error) = kept.and_then(|_| shrink(connection, config)) {
+                    if let Err(error) = kept.and_then(|_| self.shrink(connection, config)) {
                         tracing::warn!(%error, "the upkeep failed; it is tried again");
                     }
                     next_upkeep = Instant::now() + UPKEEP_INTERVAL;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     next_round = Instant::now() + INTERVAL;
-                    if let Err(error) = round(connection, config) {
+                    if let Err(error) = self.round(connection, config) {
                         tracing::warn!(%error, "maintenance failed; it is tried again later");
                     }
                 }
@@ -124,23 +128,51 @@ impl Maintenance {
             }
         }
     }
-}
 
-fn round(
-    connection: &Connection,
-    config: &MaintenanceConfig,
-) -> Result<MaintenanceReport, RepositoryError> {
-    let forgotten_events = forget_old_events(connection, config)?;
-    let ranked_guilds = keep_ranks(connection, config)?;
-    optimize(connection, config)?;
-    let wal = shrink(connection, config)?;
-    let count = |frames: i64| u64::try_from(frames).unwrap_or(0);
-    Ok(MaintenanceReport {
-        forgotten_events,
-        ranked_guilds,
-        wal_frames: count(wal.frames),
-        checkpointed_frames: count(wal.copied),
-    })
+    fn round(
+        &self,
+        connection: &Connection,
+        config: &MaintenanceConfig,
+    ) -> Result<MaintenanceReport, RepositoryError> {
+        let forgotten_events = forget_old_events(connection, config)?;
+        let ranked_guilds = keep_ranks(connection, config)?;
+        optimize(connection, config)?;
+        let mut wal = self.shrink(connection, config)?;
+        // Beside another process's checkpoint.
+        if wal.is_unknown() {
+            wal = retrying(config, "look at the WAL", || WalState::now(connection))?;
+        }
+        let count = |frames: i64| u64::try_from(frames).unwrap_or(0);
+        Ok(MaintenanceReport {
+            forgotten_events,
+            ranked_guilds,
+            wal_frames: count(wal.frames),
+            checkpointed_frames: count(wal.copied),
+        })
+    }
+
+    /// Checkpoints, and cuts a large WAL file back. After the writer, where that copies: it may be in
+    /// the midst of all that a reader has held back.
+    fn shrink(
+        &self,
+        connection: &Connection,
+        config: &MaintenanceConfig,
+    ) -> Result<WalState, RepositoryError> {
+        let _turn = self.copying.wait();
+        let wal = checkpoint(connection, config)?;
+        let bytes = fs::metadata(wal_path(config.factory.path())).map_or(0, |file| file.len());
+        config.meters.wal_bytes.set(as_f64(bytes));
+        if bytes <= LARGE_WAL_BYTES {
+            return Ok(wal);
+        }
+        busy::allow(TRUNCATE_WAIT);
+        match WalState::after_truncating(connection) {
+            Ok(after) => Ok(after),
+            // Somebody is at work; there is another round.
+            Err(error) if is_contended(&error) => Ok(wal),
+            Err(error) => Err(repository_error("cut the WAL back", error)),
+        }
+    }
 }
 
 /// Lets SQLite bring its planner's statistics up to date: of tables that it has none of, or that
@@ -153,26 +185,6 @@ fn optimize(connection: &Connection, config: &MaintenanceConfig) -> Result<(), R
     retrying(config, "look after the statistics", || {
         connection.execute_batch("PRAGMA optimize = 0x10002")
     })
-}
-
-/// Checkpoints, and cuts a large WAL file back.
-fn shrink(
-    connection: &Connection,
-    config: &MaintenanceConfig,
-) -> Result<WalState, RepositoryError> {
-    let wal = checkpoint(connection, config)?;
-    let bytes = fs::metadata(wal_path(config.factory.path())).map_or(0, |file| file.len());
-    config.meters.wal_bytes.set(as_f64(bytes));
-    if bytes <= LARGE_WAL_BYTES {
-        return Ok(wal);
-    }
-    busy::allow(TRUNCATE_WAIT);
-    match WalState::after_truncating(connection) {
-        Ok(after) => Ok(after),
-        // Somebody is at work; there is another round.
-        Err(error) if is_contended(&error) => Ok(wal),
-        Err(error) => Err(repository_error("cut the WAL back", error)),
-    }
 }
 
 fn checkpoint(

@@ -86,9 +86,13 @@ impl ReaderPool {
         let idle = self.lock_idle().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => self.factory.open_reader(self.mode).map_err(|error| {
-                RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
-            })?,
+            None => self
+                .factory
+                .for_request(since)
+                .open_reader(self.mode)
+                .map_err(|error| {
+                    RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
+                })?,
         };
         let result =
             Retry::new(self.factory.retry(), since, Rng::new()).run(is_contended, |budget| {
@@ -154,10 +158,38 @@ impl ReaderPool {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tempfile::tempdir;
 
     use super::*;
-    use crate::{Config, migrate};
+    use crate::{Config, RetryPolicy, migrate};
+
+    /// While somebody has the whole file locked.
+    #[test]
+    fn a_reader_that_has_to_be_opened_has_the_time_that_its_caller_has_left() {
+        const DEADLINE: Duration = Duration::from_secs(5);
+        let folder = tempdir().unwrap();
+        let policy = RetryPolicy::aggressive().with_deadline(DEADLINE);
+        let config = Config::new(folder.path().join("roas.db")).retry(policy);
+        migrate(&config).unwrap();
+        let factory = ConnectionFactory::new(&config).unwrap();
+        let first = factory.open_reader(ReaderMode::Alone).unwrap();
+        let pool = ReaderPool::new(factory, ReaderMode::Alone, 1, first);
+        pool.lock_idle().clear();
+        let neighbour = pool.factory.open_plain().unwrap();
+        neighbour
+            .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
+            .unwrap();
+
+        let asked_at = Instant::now().checked_sub(DEADLINE).unwrap();
+        let error = pool.query(asked_at, "look", |_| Ok(())).unwrap_err();
+        let RepositoryErrorKind::Busy { waited, attempts } = error.kind() else {
+            panic!("{error}");
+        };
+        assert!(waited >= DEADLINE);
+        assert_eq!(attempts, 1, "{error}");
+    }
 
     #[tokio::test]
     async fn a_query_that_panics_is_told_and_costs_the_others_nothing() {

@@ -18,7 +18,7 @@ type Rule = Box<dyn FnMut(i32, Instant) -> Duration>;
 /// This module's rule.
 fn ours(seed: u64) -> Rule {
     let mut wait = Wait {
-        budget: Duration::from_hours(1),
+        left: Duration::from_hours(1),
         rng: Rng::with_seed(seed),
         ..Wait::default()
     };

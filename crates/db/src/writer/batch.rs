@@ -8,9 +8,9 @@ use roas_domain::{
     ActivityEvent, ActivityRecord, Day, EventOutcome, GuildId, GuildRules, MemberKey, UnixSeconds,
 };
 
+use super::command::{Upkeep, Work};
 use crate::rank::{self, Change, Counts, GuildState};
 use crate::sql::WriteStatements;
-use crate::writer::command::{Upkeep, Work};
 
 /// The state of the members that a transaction has touched. Reused, for its memory, from one
 /// transaction to the next.

@@ -6,7 +6,8 @@ use roas_domain::{
     ActivityEvent, ActivityRecord, EventId, EventOutcome, GuildId, GuildRules, MemberKey,
     RepositoryError, ScoreDelta, UnixSeconds,
 };
-use tokio::sync::oneshot;
+
+use super::sync::oneshot;
 
 /// One caller's request.
 #[derive(Debug)]

@@ -19,24 +19,23 @@
 
 mod batch;
 mod command;
-#[cfg(test)]
-mod tests;
+mod queue;
 mod worker;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
-use tokio::sync::mpsc;
-use tokio::sync::mpsc::error::TrySendError;
 
+use super::sync::{self, AtomicBool};
 use crate::busy::Waited;
 use crate::error::{SqliteError, closed, outcome_unknown};
 use crate::metrics::{Meters, as_f64};
 use crate::retry::RetryPolicy;
 use crate::wal_file;
+use queue::{Place, Sender};
 
 pub(crate) use command::{Command, Reply, Upkeep, Work};
 pub(crate) use worker::{Worker, WorkerConfig};
@@ -44,27 +43,22 @@ pub(crate) use worker::{Worker, WorkerConfig};
 /// A handle to the writer. Cheap to clone; any number of tasks may use it at once.
 #[derive(Debug, Clone)]
 pub(crate) struct Writer {
-    sender: mpsc::Sender<Command>,
-    /// The place in the queue for the request that ends it. Taken from the start: an empty queue
-    /// can be without room, where all of it is granted to calls that are never polled again.
-    last_place: Arc<Mutex<Option<mpsc::OwnedPermit<Command>>>>,
+    sender: Sender<Command>,
     shared: Arc<Shared>,
 }
 
 /// A handle and the worker it talks to, apart, so that tests can drive the worker themselves.
 pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Worker) {
-    let (sender, receiver) = mpsc::channel(queue_capacity + 1);
+    let (sender, receiver) = queue::queue(queue_capacity);
     let shared = Arc::new(Shared {
         closing: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
         stats: Counters::default(),
         meters: config.meters.clone(),
     });
-    let last_place = sender.clone().try_reserve_owned().ok();
     (
         Writer {
             sender,
-            last_place: Arc::new(Mutex::new(last_place)),
             shared: Arc::clone(&shared),
         },
         Worker::new(receiver, config, shared),
@@ -215,12 +209,12 @@ impl Writer {
     ) -> Result<T, RepositoryError> {
         let submitted_at = Instant::now();
         self.check_open()?;
-        let permit = self
+        let place = self
             .sender
-            .reserve()
+            .place()
             .await
             .map_err(|_| self.shared.refusal())?;
-        self.exchange(permit, submitted_at, work).await
+        self.exchange(place, submitted_at, work).await
     }
 
     /// As [`Self::submit`], but fails at once where the queue is full.
@@ -230,27 +224,30 @@ impl Writer {
     ) -> Result<T, RepositoryError> {
         let submitted_at = Instant::now();
         self.check_open()?;
-        let permit = self.sender.try_reserve().map_err(|error| match error {
-            TrySendError::Full(()) => RepositoryError::new(
-                RepositoryErrorKind::Overloaded,
-                "the queue of writes is full; nothing was applied, try again later",
-            ),
-            TrySendError::Closed(()) => self.shared.refusal(),
-        })?;
-        self.exchange(permit, submitted_at, work).await
+        let place = self
+            .sender
+            .try_place()
+            .map_err(|_| self.shared.refusal())?
+            .ok_or_else(|| {
+                RepositoryError::new(
+                    RepositoryErrorKind::Overloaded,
+                    "the queue of writes is full; nothing was applied, try again later",
+                )
+            })?;
+        self.exchange(place, submitted_at, work).await
     }
 
     async fn exchange<T>(
         &self,
-        permit: mpsc::Permit<'_, Command>,
+        place: Place<'_, Command>,
         submitted_at: Instant,
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<T, RepositoryError> {
         let (reply, answer) = Reply::pair();
-        permit.send(Command {
-            submitted_at,
-            work: work(reply),
-        });
+        let work = work(reply);
+        place
+            .take(Command { submitted_at, work })
+            .map_err(|_| self.shared.refusal())?;
         // A reply that was dropped unsent was in the hands of a worker that panicked.
         answer
             .await
@@ -265,11 +262,10 @@ impl Writer {
         let submitted_at = Instant::now();
         self.check_open()?;
         let (reply, answer) = Reply::pair();
+        let work = work(reply);
         self.sender
-            .blocking_send(Command {
-                submitted_at,
-                work: work(reply),
-            })
+            .blocking_place()
+            .and_then(|place| place.take(Command { submitted_at, work }))
             .map_err(|_| self.shared.refusal())?;
         answer
             .blocking_recv()
@@ -291,18 +287,17 @@ impl Writer {
     /// Ends the intake. What is in the queue is still carried out and answered. Does not wait.
     pub(crate) fn close(&self) {
         self.shared.closing.store(true, Ordering::Release);
-        let place = self
-            .last_place
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
         // Wakes a worker that sleeps on an empty queue.
-        if let Some(place) = place {
-            place.send(Command {
-                submitted_at: Instant::now(),
-                work: Work::Close,
-            });
-        }
+        self.sender.close(Command {
+            submitted_at: Instant::now(),
+            work: Work::Close,
+        });
+    }
+
+    /// How many more requests the queue has room for.
+    #[cfg(test)]
+    pub(crate) fn room(&self) -> usize {
+        self.sender.room()
     }
 
     pub(crate) fn stats(&self) -> WriterStats {

@@ -8,13 +8,13 @@ use roas_domain::{ActivityEvent, Effect, EventOutcome, RepositoryError, Reposito
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::{Work, Worker, WorkerConfig, Writer, pair};
 use crate::checkpoint::Pace;
 use crate::config::Config;
 use crate::connection::{ConnectionFactory, FileIdentity};
 use crate::maintenance;
 use crate::metrics::Meters;
 use crate::migration::migrate;
+use crate::writer::{Reply, Work, Worker, WorkerConfig, Writer, pair};
 
 const QUEUE_CAPACITY: usize = 100;
 
@@ -59,12 +59,12 @@ type Call<T> = JoinHandle<Result<T, RepositoryError>>;
 /// Puts a request into the queue; it is there when this returns.
 async fn queue<T: Send + 'static>(
     writer: &Writer,
-    work: impl FnOnce(super::Reply<T>) -> Work + Send + 'static,
+    work: impl FnOnce(Reply<T>) -> Work + Send + 'static,
 ) -> Call<T> {
-    let before = writer.sender.capacity();
+    let before = writer.room();
     let handle = writer.clone();
     let call = tokio::spawn(async move { handle.submit(work).await });
-    while writer.sender.capacity() == before {
+    while writer.room() == before {
         tokio::task::yield_now().await;
     }
     call
@@ -220,7 +220,8 @@ async fn a_caller_that_has_gone_away_is_no_ones_loss() {
 }
 
 /// The queue's whole room is granted to calls that have not been polled since: it is empty, and yet
-/// nobody can send. A writer that sleeps there has to hear of the end all the same.
+/// nobody can send. A writer that sleeps there has to hear of the end all the same, and to end while
+/// somebody still keeps those calls.
 #[tokio::test]
 async fn a_close_is_heard_where_all_room_is_granted_and_never_used() {
     let Idle {
@@ -244,14 +245,17 @@ async fn a_close_is_heard_where_all_room_is_granted_and_never_used() {
     for call in queued {
         call.await.unwrap().unwrap();
     }
-    assert_eq!(writer.sender.capacity(), 0);
+    assert_eq!(writer.room(), 0);
     // The worker falls asleep meanwhile; where it has not yet, it sees the end without being woken.
     for _ in 0..10_000 {
         std::thread::yield_now();
     }
     writer.close();
-    drop(granted);
     worker.await.unwrap();
+    for call in granted {
+        let error = call.await.unwrap_err();
+        assert_eq!(error.effect(), Effect::NotApplied, "{error}");
+    }
     assert_eq!(writer.stats().events, QUEUE_CAPACITY as u64);
     drop(folder);
 }

@@ -5,14 +5,11 @@ use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
-use rusqlite::Connection;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use rusqlite::{Connection, ffi};
 use tracing::field::Empty;
 
 use crate::busy;
@@ -28,9 +25,12 @@ use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::turns::Turns;
 use crate::wal_file;
-use crate::writer::Shared;
-use crate::writer::batch::Batch;
-use crate::writer::command::Command;
+
+use super::Shared;
+use super::batch::Batch;
+use super::command::Command;
+use super::queue::Receiver;
+use super::sync::{Handle, thread};
 
 /// What a worker needs besides its queue.
 #[derive(Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct WorkerConfig {
 /// The worker: owns the receiving end of the queue and, while it runs, the connection.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    receiver: mpsc::Receiver<Command>,
+    receiver: Receiver<Command>,
     config: WorkerConfig,
     shared: Arc<Shared>,
     /// Taken from the queue, not yet in a batch.
@@ -117,7 +117,7 @@ enum Failed {
 
 impl Worker {
     pub(super) fn new(
-        receiver: mpsc::Receiver<Command>,
+        receiver: Receiver<Command>,
         config: WorkerConfig,
         shared: Arc<Shared>,
     ) -> Self {
@@ -148,12 +148,14 @@ impl Worker {
             self.shared.panicked.store(true, Ordering::Release);
             self.shared.closing.store(true, Ordering::Release);
             self.receiver.close();
-            while let Some(command) = self
-                .queue
-                .pop_front()
-                .or_else(|| self.receiver.try_recv().ok())
-            {
-                command.fail(self.shared.refusal());
+            let refusal = self.shared.refusal();
+            fail_all(self.queue.drain(..), &refusal);
+            loop {
+                let left = self.receiver.receive(self.config.batch_limit);
+                if left.is_empty() {
+                    return;
+                }
+                fail_all(left, &refusal);
             }
         }
     }
@@ -171,7 +173,7 @@ impl Worker {
                 match self.reopen() {
                     Ok(connection) => connection,
                     Err(error) => {
-                        fail_all(self.queue.drain(..), &error);
+                        self.fail_queued(&error);
                         continue;
                     }
                 }
@@ -195,11 +197,13 @@ impl Worker {
         if FileIdentity::of(path).ok() != Some(self.config.identity) {
             return Err(file_moved(self.config.factory.path()));
         }
-        let (connection, journal_mode) = self.config.factory.open_writer().map_err(unavailable)?;
+        let since = self.queue.iter().map(|command| command.submitted_at).min();
+        let factory = &self.config.factory;
+        let factory = factory.for_request(since.unwrap_or_else(Instant::now));
+        let (connection, journal_mode) = factory.open_writer().map_err(unavailable)?;
         self.config.journal_mode = journal_mode;
         if self.unsynced && self.syncs_apart() {
-            self.config
-                .factory
+            factory
                 .retrying("begin the WAL anew", || {
                     begin_wal_anew(&connection).map_err(Into::into)
                 })
@@ -209,6 +213,21 @@ impl Worker {
         self.shared.reopened();
         tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
         Ok(connection)
+    }
+
+    /// Fails what is queued, for want of a connection. Where it was a lock that was not to be had, only
+    /// those whose time is up.
+    fn fail_queued(&mut self, error: &RepositoryError) {
+        let queued = self.queue.drain(..);
+        let failed = if matches!(error.kind(), RepositoryErrorKind::Busy { .. }) {
+            let deadline = self.config.factory.retry().deadline();
+            let (expired, rest) = split_expired(queued, deadline, Instant::now());
+            self.queue = rest.into();
+            expired
+        } else {
+            queued.collect()
+        };
+        fail_all(failed, error);
     }
 
     /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
@@ -230,11 +249,8 @@ impl Worker {
             if self.shared.is_closing() {
                 self.receiver.close();
             }
-            let mut arrived = Vec::new();
-            let count = self
-                .receiver
-                .blocking_recv_many(&mut arrived, self.config.batch_limit);
-            if count == 0 {
+            let arrived = self.receiver.receive(self.config.batch_limit);
+            if arrived.is_empty() {
                 return false;
             }
             self.queue
@@ -278,13 +294,15 @@ impl Worker {
     /// Waits for a WAL that cannot start over, until it can, at most for `pause`. Whoever closes the
     /// database does not wait.
     fn pause(&mut self, connection: &Connection, pause: Duration) {
+        // Whoever calls meanwhile still has half of his time for the lock.
+        let pause = pause.min(self.config.factory.retry().deadline() / 2);
         if pause.is_zero() {
             return;
         }
         self.turns.give_up();
         let until = Instant::now() + pause;
         self.shared.paused();
-        while !self.shared.is_closing() && !WalWatch::is_relieved(connection) {
+        while !self.shared.is_closing() && !self.config.wal_watch.is_relieved(connection) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
@@ -382,17 +400,8 @@ impl Worker {
                     }
                 }
             };
-            // Those whose time is up are told so; the rest go on with the time they have left.
-            // Where the attempts ran out before anyone's time did, it is up for all.
             let now = Instant::now();
-            let (expired, rest): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
-                now.saturating_duration_since(command.submitted_at) >= deadline
-            });
-            let (expired, rest) = if expired.is_empty() {
-                (rest, expired)
-            } else {
-                (expired, rest)
-            };
+            let (expired, rest) = split_expired(commands, deadline, now);
             tracing::warn!(
                 waited = ?exhausted.waited,
                 attempts = exhausted.attempts,
@@ -458,7 +467,7 @@ impl Worker {
     ) -> rusqlite::Result<()> {
         let mut events: usize = commands.iter().map(Command::events).sum();
         while self.queue.is_empty() && events < self.config.batch_limit {
-            let Ok(mut command) = self.receiver.try_recv() else {
+            let Some(mut command) = self.receiver.try_receive() else {
                 break;
             };
             if command.only_wakes() {
@@ -594,8 +603,25 @@ impl Failed {
 /// With one processor, whoever spins keeps those from calling whom it waits for.
 fn several_processors() -> bool {
     static SEVERAL: LazyLock<bool> =
-        LazyLock::new(|| thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
     *SEVERAL
+}
+
+/// Those whose time is up, and the rest, who go on with the time they have left. Where the attempts ran
+/// out before anyone's time did, it is up for all.
+fn split_expired(
+    commands: impl IntoIterator<Item = Command>,
+    deadline: Duration,
+    now: Instant,
+) -> (Vec<Command>, Vec<Command>) {
+    let (expired, rest): (Vec<_>, Vec<_>) = commands
+        .into_iter()
+        .partition(|command| now.saturating_duration_since(command.submitted_at) >= deadline);
+    if expired.is_empty() {
+        (rest, expired)
+    } else {
+        (expired, rest)
+    }
 }
 
 fn fail_all(commands: impl IntoIterator<Item = Command>, error: &RepositoryError) {
