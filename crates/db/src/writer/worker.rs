@@ -266,7 +266,7 @@ impl Worker {
         self.turns.give_up();
         let until = Instant::now() + pause;
         self.shared.paused();
-        while !self.shared.is_closing() && !WalWatch::is_relieved(connection) {
+        while !self.shared.is_closing() && !self.config.wal_watch.is_relieved(connection) {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
