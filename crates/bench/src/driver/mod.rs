@@ -27,7 +27,7 @@ use crate::scenario::{Length, Scenario};
 use crate::stats::{Measurements, Recorder, Usage, Window};
 use reached::Reached;
 
-pub use coordinate::{Coordinated, Progress, RunError, coordinate};
+pub use coordinate::{Coordinated, Progress, RunError, Watcher, coordinate};
 pub use process::{WORKER, serve};
 pub(crate) use process::{chain, runtime};
 pub use report::ProcessReport;

@@ -14,7 +14,7 @@ use roas_domain::{
 use super::queue_waits::QueueWaits;
 use super::{
     BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, Read, ReadSession,
-    Session,
+    Session, Stored,
 };
 use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
@@ -46,6 +46,7 @@ impl Meter {
         write: Write,
         scenario: &Scenario,
         database: &Path,
+        stored: Stored<'_>,
     ) -> Result<(), BoxError> {
         let meter = Self::open_with(write, Durability::Normal, database).await?;
         let members = scenario.all_members();
@@ -68,12 +69,15 @@ impl Meter {
                 member,
                 at,
             });
+            let mut count = 0;
             loop {
                 let some: Vec<_> = events.by_ref().take(MAX_EVENTS_PER_CALL).collect();
                 if some.is_empty() {
                     break;
                 }
+                count += some.len() as u64;
                 meter.repository.record_many(some).await?;
+                stored(count);
             }
             meter.database.maintain().await?;
         }

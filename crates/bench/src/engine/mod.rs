@@ -13,6 +13,8 @@ mod noop;
 #[cfg(feature = "engines")]
 mod original;
 #[cfg(feature = "engines")]
+mod plain;
+#[cfg(feature = "engines")]
 mod queue_waits;
 #[cfg(feature = "engines")]
 mod raw;
@@ -42,12 +44,22 @@ pub use noop::Noop;
 /// Any error, on its way to whoever reads it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// Who is told how many messages a new database has. Often, and not of each.
+pub type Stored<'a> = &'a mut (dyn FnMut(u64) + Send);
+
 /// The engines that a program offers.
 #[async_trait]
 pub trait EngineSet: fmt::Debug + Send + Sync {
     /// Makes the database for a scenario, with everything in it that its engine needs, and closes
     /// it again. The file does not exist yet.
-    async fn prepare(&self, scenario: &Scenario, database: &Path) -> Result<(), BoxError>;
+    /// `stored` is told how many of the messages are in it that the scenario wants there
+    /// beforehand.
+    async fn prepare(
+        &self,
+        scenario: &Scenario,
+        database: &Path,
+        stored: Stored<'_>,
+    ) -> Result<(), BoxError>;
 
     /// Opens the scenario's engine on a database that was prepared, in one of its processes.
     async fn open(&self, scenario: &Scenario, database: &Path)
