@@ -291,6 +291,9 @@ fn timeline(intervals: &[IntervalReport], interval_us: u64) -> Vec<Interval> {
             p50_us: latencies.p50,
             p99_us: latencies.p99,
             max_us: latencies.max,
+            metrics: (interval.told.iter())
+                .filter_map(|(name, tally)| Some((name.clone(), tally.told()?)))
+                .collect(),
         }
     };
     (0..).zip(intervals).map(slice).collect()

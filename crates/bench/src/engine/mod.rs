@@ -15,9 +15,9 @@ mod original;
 #[cfg(feature = "engines")]
 mod plain;
 #[cfg(feature = "engines")]
-mod queue_waits;
-#[cfg(feature = "engines")]
 mod raw;
+#[cfg(feature = "engines")]
+mod recorder;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 #[cfg(feature = "engines")]
@@ -35,11 +35,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::operations::Operation;
 use crate::scenario::Scenario;
-use crate::stats::Latencies;
+use crate::stats::{Latencies, Tally};
 
 #[cfg(feature = "engines")]
 pub use builtin::{BuiltIn, ENGINES, is_built_in};
 pub use noop::Noop;
+#[cfg(feature = "engines")]
+pub use recorder::MetricsRecorder;
 
 /// Any error, on its way to whoever reads it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -92,6 +94,11 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// has one and knows.
     fn queue_waits(&self) -> Option<Latencies> {
         None
+    }
+
+    /// What it told of its metrics since this was asked last, by their names.
+    fn told(&self) -> BTreeMap<String, Tally> {
+        BTreeMap::new()
     }
 
     /// What it runs on.
