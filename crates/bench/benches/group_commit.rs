@@ -4,12 +4,16 @@
 //! 256 tasks record messages of 5 × 1,000 members through the port, each waiting for its commit;
 //! against one connection that upserts the same members' scores, one transaction each. Both under
 //! `synchronous=FULL`, both WAL. The two take turns; medians and their ratio are printed.
+//!
+//! The same with a recorder of the metrics, for what telling costs: without one, as here otherwise, the
+//! facade has nobody to tell.
 
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use roas_bench::engine::MetricsRecorder;
 use roas_bench::operations::Stream;
 use roas_bench::scenario::Scenario;
 use roas_db::{Config, Database};
@@ -21,34 +25,50 @@ const TASKS: u32 = 256;
 const EVENTS_PER_TASK: u32 = 1_000;
 const RAW_UPSERTS: u32 = 10_000;
 
+/// What is measured, by its name: operations a second.
+type Case = (&'static str, fn() -> f64);
+
 fn main() {
     // `cargo test` runs benchmarks once, for a sign of life.
     let once = std::env::args().any(|argument| argument == "--test");
     let rounds = if once { 1 } else { ROUNDS };
-    let (mut raw, mut adjust, mut record) = (Vec::new(), Vec::new(), Vec::new());
+    let cases: [Case; 5] = [
+        (
+            "one upsert a transaction, one connection",
+            one_upsert_a_transaction,
+        ),
+        ("adjust_score, 256 tasks", || through_the_port(false, None)),
+        ("adjust_score, metrics recorded", || {
+            through_the_port(false, Some(&MetricsRecorder::default()))
+        }),
+        ("record, 256 tasks", || through_the_port(true, None)),
+        ("record, metrics recorded", || {
+            through_the_port(true, Some(&MetricsRecorder::default()))
+        }),
+    ];
+    let mut measured = cases.map(|_| Vec::new());
     for round in 0..rounds {
-        raw.push(one_upsert_a_transaction());
-        adjust.push(through_the_port(false));
-        record.push(through_the_port(true));
+        for turn in 0..cases.len() {
+            let case = (turn + round) % cases.len();
+            measured[case].push(cases[case].1());
+        }
+        let figures = measured
+            .iter()
+            .map(|rounds| format!("{:.0}/s", rounds[round]));
         println!(
-            "round {}: raw {:.0}/s, adjust {:.0}/s, record {:.0}/s",
+            "round {}: {}",
             round + 1,
-            raw[round],
-            adjust[round],
-            record[round]
+            figures.collect::<Vec<_>>().join(", ")
         );
     }
-    let (raw, adjust, record) = (median(raw), median(adjust), median(record));
     println!("median of {rounds} rounds, synchronous=FULL");
-    println!("  one upsert a transaction, one connection {raw:>10.0}/s");
-    println!(
-        "  adjust_score, {TASKS} tasks                {adjust:>10.0}/s  {:>6.1} x",
-        adjust / raw
-    );
-    println!(
-        "  record, {TASKS} tasks                      {record:>10.0}/s  {:>6.1} x",
-        record / raw
-    );
+    let medians = measured.map(median);
+    for ((name, _), median) in cases.iter().zip(medians) {
+        println!(
+            "  {name:42} {median:>10.0}/s  {:>6.1} x",
+            median / medians[0]
+        );
+    }
 }
 
 /// What the task of this number sends: Zipf's law over 5 × 1,000 members, seeded.
@@ -57,7 +77,7 @@ fn messages(task: u32) -> impl Iterator<Item = ActivityEvent> + Send {
     Stream::new(members, 1, task).map(|operation| operation.event())
 }
 
-fn through_the_port(full_rule: bool) -> f64 {
+fn through_the_port(full_rule: bool, recorder: Option<&MetricsRecorder>) -> f64 {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -65,9 +85,12 @@ fn through_the_port(full_rule: bool) -> f64 {
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let database = Database::open(Config::new(folder.path().join("roas.db")))
-            .await
-            .expect("opens");
+        let opening = Database::open(Config::new(folder.path().join("roas.db")));
+        let database = match recorder {
+            Some(recorder) => recorder.told_by(opening).await,
+            None => opening.await,
+        };
+        let database = database.expect("opens");
         let repository: Arc<dyn ActivityRepository> = Arc::new(database.repository());
         let started = Instant::now();
         let tasks: Vec<_> = (0..TASKS)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::driver::{Coordinated, ProcessReport, Progress, RunError, coordinate, runtime};
+use crate::driver::{Coordinated, ProcessReport, Progress, RunError, Watcher, coordinate, runtime};
 use crate::engine::{Counters, EngineSet};
 use crate::result::{
     EngineStats, Environment, FORMAT, Interval, ProcessResult, RunResult, Verification,
@@ -105,14 +105,19 @@ pub fn execute(
     scenario: &Scenario,
     place: &Place,
     executable: &Path,
-    progress: Option<&mut dyn FnMut(Progress)>,
+    mut progress: Option<Watcher<'_>>,
 ) -> Result<Executed, RunError> {
+    let mut stored = |messages| {
+        if let Some(progress) = &mut progress {
+            progress(Progress::Prefilled(messages));
+        }
+    };
     let prepared = runtime()
         .map_err(|source| RunError::Files {
             doing: "start a runtime",
             source,
         })?
-        .block_on(engines.prepare(scenario, place.database()));
+        .block_on(engines.prepare(scenario, place.database(), &mut stored));
     prepared.map_err(RunError::Prepare)?;
     let started = Environment::find(place.parent(), crate::engine::Description::default());
     let ran = coordinate(scenario, place.database(), executable, progress)?;
@@ -286,6 +291,9 @@ fn timeline(intervals: &[IntervalReport], interval_us: u64) -> Vec<Interval> {
             p50_us: latencies.p50,
             p99_us: latencies.p99,
             max_us: latencies.max,
+            metrics: (interval.told.iter())
+                .filter_map(|(name, tally)| Some((name.clone(), tally.told()?)))
+                .collect(),
         }
     };
     (0..).zip(intervals).map(slice).collect()

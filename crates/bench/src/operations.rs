@@ -176,20 +176,19 @@ pub fn begins_at() -> UnixSeconds {
 }
 
 /// Over how long the messages are spread that a run finds in the database.
-const PREFILLED_OVER_S: i64 = 1_800;
-
-/// Coprime to [`PREFILLED_OVER_S`]: members in a row lie far apart in time.
-const PREFILL_STRIDE_S: i64 = 1_109;
+const PREFILLED_OVER_S: u64 = 1_800;
 
 /// The messages that a run finds in the database: one of each member, in the half hour before its
 /// own begin, each second with as many as the next. By the default rules a score of one message is
 /// whole for 5 minutes and gone after 15, so that as the run begins half of them are gone, and those
 /// that are left differ.
+///
+/// Times rise with the members' ids: what is stored by time, as ranks are, is then filled from one
+/// end, too. Ten million members all over it would rewrite each of its pages a thousand times.
 pub fn prefill(members: &Members) -> impl Iterator<Item = (MemberKey, UnixSeconds)> + '_ {
-    (0..).zip(members.all()).map(|(index, member): (i64, _)| {
-        let before = 1 + index
-            .wrapping_mul(PREFILL_STRIDE_S)
-            .rem_euclid(PREFILLED_OVER_S);
+    (0..).zip(members.all()).map(|(index, member): (u64, _)| {
+        let passed = u128::from(index) * u128::from(PREFILLED_OVER_S) / u128::from(members.count());
+        let before = i64::try_from(u128::from(PREFILLED_OVER_S) - passed).unwrap_or(0);
         (member, begins_at().saturating_add(-before))
     })
 }

@@ -194,6 +194,20 @@ pub struct Interval {
     pub p99_us: Option<u64>,
     /// The greatest latency.
     pub max_us: Option<u64>,
+    /// What the engine told of its metrics, by their names, over all processes.
+    #[serde(default)]
+    pub metrics: BTreeMap<String, Told>,
+}
+
+/// The values of a metric in a slice, in the metric's own unit.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Told {
+    /// How many were told: of most metrics, one for each transaction.
+    pub count: u64,
+    /// Their mean.
+    pub mean: f64,
+    /// The greatest.
+    pub max: f64,
 }
 
 /// What a look into the database after the run found.

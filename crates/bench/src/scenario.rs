@@ -24,6 +24,9 @@ const MAX_BATCH: u32 = 100_000;
 /// For how long a foreign reader holds a snapshot, where that is not told: a report, an export.
 pub const HOLD: Duration = Duration::from_secs(30);
 
+/// The greatest `--rest`.
+const MAX_REST: f64 = 1_000.0;
+
 /// The longest run, warm-up included.
 const MAX_LENGTH: Duration = Duration::from_hours(24);
 
@@ -66,6 +69,8 @@ pub struct Scenario {
     pub neighbours: Vec<Neighbour>,
     /// For how long the one that reads holds a snapshot at a time.
     pub hold: Duration,
+    /// How many times as long as it acted a neighbour then leaves the database alone, at least.
+    pub rest: f64,
 }
 
 /// For how long a scenario runs.
@@ -138,6 +143,7 @@ impl Default for Scenario {
             prefill: false,
             neighbours: Vec::new(),
             hold: HOLD,
+            rest: 0.0,
         }
     }
 }
@@ -189,6 +195,8 @@ impl Scenario {
             "noop has no database that neighbours could share".to_owned()
         } else if self.hold.is_zero() || self.hold > MAX_LENGTH {
             "a snapshot is held for more than nothing, and at most 24 hours".to_owned()
+        } else if !(0.0..=MAX_REST).contains(&self.rest) {
+            format!("a neighbour rests 0 to {MAX_REST} times as long as it acted")
         } else if longest > MAX_LENGTH {
             "a run lasts at most 24 hours".to_owned()
         } else {
@@ -274,6 +282,9 @@ impl Scenario {
         }
         if self.neighbours.contains(&Neighbour::Reader) {
             add("hold", &format_args!("{}ms", self.hold.as_millis()));
+        }
+        if !self.neighbours.is_empty() && self.rest > 0.0 {
+            add("rest", &self.rest);
         }
         if self.prefill {
             options.push("--prefill".to_owned());
@@ -378,6 +389,10 @@ mod tests {
             },
             Scenario {
                 length: Length::Operations(0),
+                ..fine.clone()
+            },
+            Scenario {
+                rest: f64::INFINITY,
                 ..fine.clone()
             },
             Scenario {

@@ -9,7 +9,8 @@
 //! A reader that keeps an old snapshot keeps the WAL from starting over: SQLite can then do nothing
 //! but let it grow. From half of its limit on, the writer therefore waits between transactions, the
 //! longer the less room is left ([`Pace`]). Transactions become fewer and larger, callers wait longer,
-//! and nobody fails.
+//! and nobody fails. The writers of several processes see the same WAL, and each waits for what all of
+//! them have added to it.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -32,9 +33,12 @@ const FRAME_BYTES: u64 = 4_096 + 24;
 /// For how long the room that is left in a WAL is to last, when it cannot start over.
 const HORIZON: Duration = Duration::from_secs(30);
 
-/// The longest wait between two transactions. Beyond its limit a WAL still grows, slowly: callers who
-/// fail would be worse.
+/// The longest wait between two transactions, for each process that writes. Beyond its limit a WAL
+/// still grows, slowly: callers who fail would be worse.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// How many processes that holds for: more would wait longer than any policy lets its callers wait.
+const MOST_PROCESSES: i64 = 16;
 
 /// How fast a WAL that cannot start over may grow.
 #[derive(Debug, Clone, Copy)]
@@ -49,18 +53,21 @@ impl Pace {
         }
     }
 
-    /// How long to wait after a transaction that added `added` frames to a WAL that has `frames` now:
-    /// as long as such a transaction may take if the room that is left is to last.
-    fn pause(self, frames: i64, added: i64) -> Duration {
+    /// How long to wait after a transaction that added `own` frames to a WAL that has `frames` now, and
+    /// had `added` fewer after the transaction before: as long as the room that is left is to last for
+    /// as much again. Where `added` is more, other processes write as well.
+    fn pause(self, frames: i64, added: i64, own: i64) -> Duration {
         if frames <= self.limit_frames / 2 {
             return Duration::ZERO;
         }
+        let processes = (added / own.max(1)).clamp(1, MOST_PROCESSES);
+        let longest = LONGEST_PAUSE * u32::try_from(processes).unwrap_or(1);
         let left = u32::try_from(self.limit_frames - frames).unwrap_or(0);
         let added = u32::try_from(added).unwrap_or(u32::MAX);
         HORIZON
             .saturating_mul(added)
             .checked_div(left)
-            .map_or(LONGEST_PAUSE, |pause| pause.min(LONGEST_PAUSE))
+            .map_or(longest, |pause| pause.min(longest))
     }
 }
 
@@ -144,6 +151,8 @@ pub(crate) struct WalWatch {
     pace: Pace,
     /// The WAL's length after the transaction before.
     frames: i64,
+    /// The same when it was last looked at, which a paused writer does until it goes on.
+    seen: i64,
     turn: CopyingTurn,
 }
 
@@ -155,6 +164,7 @@ impl WalWatch {
             helped_at: 0,
             pace,
             frames: 0,
+            seen: 0,
         }
     }
 
@@ -166,6 +176,7 @@ impl WalWatch {
             return Duration::ZERO;
         };
         let added = wal.frames - std::mem::replace(&mut self.frames, wal.frames);
+        let own = wal.frames - std::mem::replace(&mut self.seen, wal.frames);
         if wal.frames < self.helped_at {
             self.helped_at = 0;
         }
@@ -179,12 +190,18 @@ impl WalWatch {
                 .inspect_err(|error| tracing::warn!(%error, "the writer's checkpoint failed"));
             meters.checkpointed(By::Writer, copied.ok(), Instant::now());
         }
-        self.pace.pause(wal.frames, added)
+        self.pace.pause(wal.frames, added, own)
     }
 
     /// Copies what can be copied; answers whether the WAL has no need to wait any longer.
-    pub(crate) fn is_relieved(&self, connection: &Connection) -> bool {
-        self.copy(connection).is_ok_and(WalState::is_copied)
+    pub(crate) fn is_relieved(&mut self, connection: &Connection) -> bool {
+        let Ok(wal) = self.copy(connection) else {
+            return false;
+        };
+        if !wal.is_unknown() {
+            self.seen = wal.frames;
+        }
+        wal.is_copied()
     }
 
     /// Copies what can be copied, without waiting: where the maintenance is at it, nothing.
@@ -216,25 +233,38 @@ mod tests {
 
     const LIMIT: u64 = 64 * 1024 * 1024;
 
-    /// How long a WAL gets in `seconds` of transactions of `added` frames each, which take a
-    /// millisecond, while it cannot start over.
-    fn grown_in(seconds: u64, added: i64) -> u64 {
+    /// How long a WAL gets in `seconds` of transactions of `own` frames each, which take a
+    /// millisecond, of so many processes, while it cannot start over.
+    fn grown_in(seconds: u64, processes: usize, own: i64) -> u64 {
         let pace = Pace::new(LIMIT);
-        let (mut frames, mut elapsed) = (0, Duration::ZERO);
-        while elapsed < Duration::from_secs(seconds) {
-            frames += added;
-            elapsed += Duration::from_millis(1) + pace.pause(frames, added);
+        let mut frames = 0;
+        // When each goes on, and the WAL's length after its transaction before.
+        let mut writers = vec![(Duration::ZERO, 0); processes];
+        let mut now = Duration::ZERO;
+        while now < Duration::from_secs(seconds) {
+            let (next, before) = writers.iter_mut().min().unwrap();
+            now = now.max(*next) + Duration::from_millis(1);
+            frames += own;
+            *next = now + pace.pause(frames, frames - *before, own);
+            *before = frames;
         }
         u64::try_from(frames).unwrap() * FRAME_BYTES
     }
 
     #[test]
     fn a_wal_that_cannot_start_over_for_half_a_minute_stays_within_its_limit() {
-        for added in [3, 30, 130] {
-            assert!(grown_in(30, added) < LIMIT, "{added}");
+        for own in [3, 30, 130] {
+            assert!(grown_in(30, 1, own) < LIMIT, "{own}");
         }
         // Even twice as long, where transactions are not too large.
-        assert!(grown_in(60, 30) < LIMIT);
+        assert!(grown_in(60, 1, 30) < LIMIT);
+    }
+
+    #[test]
+    fn processes_that_share_a_wal_keep_it_within_its_limit_together() {
+        for (processes, own) in [(2, 130), (4, 130), (8, 63), (16, 63)] {
+            assert!(grown_in(30, processes, own) < LIMIT, "{processes} x {own}");
+        }
     }
 
     fn watch(turn: &CopyingTurn) -> WalWatch {
@@ -290,7 +320,7 @@ mod tests {
             .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a);")
             .unwrap();
         let turn = CopyingTurn::default();
-        let watch = watch(&turn);
+        let mut watch = watch(&turn);
 
         let maintenance = turn.wait();
         assert!(!watch.is_relieved(&writer));
@@ -303,10 +333,12 @@ mod tests {
     fn up_to_half_of_the_limit_nobody_waits_and_nobody_waits_for_long() {
         let pace = Pace::new(LIMIT);
         let limit = i64::try_from(LIMIT / FRAME_BYTES).unwrap();
-        assert_eq!(pace.pause(limit / 2, 1_000), Duration::ZERO);
-        assert!(pace.pause(limit / 2 + 1, 1) > Duration::ZERO);
+        assert_eq!(pace.pause(limit / 2, 1_000, 1_000), Duration::ZERO);
+        assert!(pace.pause(limit / 2 + 1, 1, 1) > Duration::ZERO);
         for frames in [limit - 1, limit, limit * 10] {
-            assert_eq!(pace.pause(frames, 1_000), LONGEST_PAUSE);
+            assert_eq!(pace.pause(frames, 1_000, 1_000), LONGEST_PAUSE);
+            assert_eq!(pace.pause(frames, 4_000, 1_000), LONGEST_PAUSE * 4);
+            assert_eq!(pace.pause(frames, 1_000, 1), LONGEST_PAUSE * 16);
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct LoadArgs {
     pub(super) readers: Option<u32>,
     /// Pause of a reading caller between an answer and its next read [default: none]
     #[arg(long, value_parser = duration)]
-    read_every: Option<Duration>,
+    pub(super) read_every: Option<Duration>,
     /// Guilds
     #[arg(long, value_name = "N", default_value_t = 5)]
     guilds: u64,
@@ -81,6 +81,10 @@ pub(super) struct NeighbourArgs {
     /// For how long the foreign reader holds a snapshot at a time; alone, it asks for that reader
     #[arg(long, value_parser = duration)]
     hold: Option<Duration>,
+    /// How many times as long as it acted each of them then leaves the database alone, at least
+    /// [default: 0; 1 for soak]
+    #[arg(long, value_name = "X")]
+    rest: Option<f64>,
 }
 
 impl NeighbourArgs {
@@ -95,6 +99,9 @@ impl NeighbourArgs {
             if !scenario.neighbours.contains(neighbour) {
                 scenario.neighbours.push(*neighbour);
             }
+        }
+        if let Some(rest) = self.rest {
+            scenario.rest = rest;
         }
         if let Some(hold) = self.hold {
             scenario.hold = hold;
@@ -232,7 +239,7 @@ mod tests {
     fn a_scenario_is_repeated_by_its_own_options() {
         let line = "--engine raw --tasks 3 --readers 2 --read-every 2.5ms --guilds 7 --members 9 --keys hot:4 \
                     --synchronous normal --batch 50 --rate 12.5 --seed 9 --warmup 250ms \
-                    --duration 1.5s --prefill --neighbours lock,reader --hold 1500ms";
+                    --duration 1.5s --prefill --neighbours lock,reader --hold 1500ms --rest 0.5";
         let line: Vec<_> = line.split_whitespace().collect();
         let [counted, timed] = [
             scenario(&[

@@ -28,9 +28,6 @@ const PEERS: &str = "crates/bench/peers/target/release";
 /// What the name of a peer's program begins with; the peer's own name follows.
 const PEER_PREFIX: &str = "peer-";
 
-/// How each peer is set up: as its README shows, and as well as it can be.
-const TUNINGS: [&str; 2] = ["default", "tuned"];
-
 /// What to compare.
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
@@ -77,6 +74,16 @@ pub(super) struct CompareArgs {
         requires = "peers"
     )]
     only_peers: Vec<String>,
+    /// How the peers are set up: as their READMEs show (default), and as well as they can be (tuned)
+    #[arg(
+        long,
+        value_name = "TUNING,..",
+        value_delimiter = ',',
+        value_parser = ["default", "tuned"],
+        default_value = "default,tuned",
+        requires = "peers"
+    )]
+    tunings: Vec<String>,
     /// Where the peers' programs are
     #[arg(long, value_name = "FOLDER", default_value = PEERS, requires = "peers")]
     peers_dir: PathBuf,
@@ -155,9 +162,9 @@ fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CliErro
         .collect::<Result<Vec<_>, CliError>>()?;
     if args.peers {
         for (name, program) in peers(&args.peers_dir, &args.only_peers)? {
-            for tuning in TUNINGS {
+            for tuning in &args.tunings {
                 let base = Scenario {
-                    tuning: Some(tuning.to_owned()),
+                    tuning: Some(tuning.clone()),
                     ..base.clone()
                 };
                 let engine = EngineSpec {

@@ -8,7 +8,6 @@ use super::live::Live;
 use super::output;
 use super::program::CliError;
 use crate::compare::turns;
-use crate::driver::Progress;
 use crate::engine::{BuiltIn, is_built_in};
 use crate::execute::{Executed, Place, execute};
 use crate::result::RunResult;
@@ -89,16 +88,13 @@ pub(super) fn run(setting: &Setting, place: &Place, turn: &str) -> Result<RunRes
 
 fn run_here(scenario: &Scenario, place: &Place, turn: &str) -> Result<Executed, CliError> {
     let executable = std::env::current_exe().map_err(CliError::failed)?;
-    let live = Live::is_seen().then(|| Live::new(scenario, turn));
-    let mut show = live
-        .as_ref()
-        .map(|live| |progress: Progress| live.show(progress));
-    let show = show.as_mut().map(|show| show as &mut dyn FnMut(Progress));
-    execute(&BuiltIn, scenario, place, &executable, show).map_err(CliError::failed)
+    let mut live = Live::new(scenario, turn);
+    let mut show = |progress| live.show(progress);
+    execute(&BuiltIn, scenario, place, &executable, Some(&mut show)).map_err(CliError::failed)
 }
 
 fn run_peer(program: &Path, scenario: &Scenario, place: &Place) -> Result<Executed, CliError> {
-    let live = Live::is_seen().then(|| Live::new(scenario, "peer"));
+    let live = Live::new(scenario, "peer");
     let ended = Command::new(program)
         .arg("--json")
         .args(scenario.options())

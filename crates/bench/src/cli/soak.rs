@@ -22,6 +22,7 @@ const SHORT: Size = Size {
     processes: 4,
     tasks: 16,
     hold: Duration::from_secs(3),
+    read_every: None,
 };
 
 const SHORT_LENGTHS: Lengths = Lengths {
@@ -34,18 +35,25 @@ const LONG: Size = Size {
     processes: 16,
     tasks: 64,
     hold: HOLD,
+    // As many readers as processes would otherwise have the processors to themselves.
+    read_every: Some(Duration::from_millis(100)),
 };
 
 const LONG_OPERATIONS: u64 = 10_000_000;
 
-/// Reading callers in each process, and how often each of them reads, where that is not told.
+/// Reading callers in each process, where that is not told.
 const READERS: u32 = 1;
+
+/// Neighbours rest as long as they act. Without that, two of them have the write lock for nine tenths
+/// of the time, the readers hold the WAL back all the time, and ten million operations take hours.
+const REST: f64 = 1.0;
 
 #[derive(Debug, Clone, Copy)]
 struct Size {
     processes: u32,
     tasks: u32,
     hold: Duration,
+    read_every: Option<Duration>,
 }
 
 /// Many tasks in many processes on one file, beside foreign processes that lock, copy and read it.
@@ -54,7 +62,7 @@ struct Size {
 /// and every neighbour did what it is there for; 99 where an error reached a caller; 1 for the rest.
 #[derive(Debug, Args)]
 pub(super) struct SoakArgs {
-    /// 16 processes of 64 tasks, 10 million operations, snapshots held for 30 s
+    /// 16 processes of 64 tasks, 10 million operations, snapshots held for 30 s; half an hour
     #[arg(long)]
     long: bool,
     /// The engine
@@ -104,6 +112,8 @@ impl SoakArgs {
                 Neighbour::ALL.to_vec()
             },
             hold: size.hold,
+            rest: REST,
+            read_every: self.load.read_every.or(size.read_every),
             ..base
         };
         self.neighbours.beside(scenario).map_err(CliError::usage)

@@ -24,14 +24,22 @@ const START_AFTER: Duration = Duration::from_millis(100);
 /// reader has kept from shrinking is to be seen shrinking.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How far a run has come, over all processes, since its window began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
-    /// Operations acknowledged.
-    pub ops: u64,
-    /// Operations that failed.
-    pub errors: u64,
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// So many of the messages that it finds in the database are stored.
+    Prefilled(u64),
+    /// Over all processes, since the window began.
+    Running {
+        /// Operations acknowledged.
+        ops: u64,
+        /// Operations that failed.
+        errors: u64,
+    },
 }
+
+/// Who is told how far a run has come.
+pub type Watcher<'a> = &'a mut (dyn FnMut(Progress) + Send);
 
 /// A run did not come to its end.
 #[derive(Debug, Error)]
@@ -108,7 +116,7 @@ pub fn coordinate(
     scenario: &Scenario,
     database: &Path,
     executable: &Path,
-    progress: Option<&mut dyn FnMut(Progress)>,
+    progress: Option<Watcher<'_>>,
 ) -> Result<Coordinated, RunError> {
     let processes = scenario.processes as usize;
     let (sender, answers) = sync_channel(processes * 4);
@@ -141,7 +149,7 @@ pub fn coordinate(
     let mut run = Run {
         answers,
         wal: WalWatch::new(database, from),
-        so_far: vec![Progress::default(); processes],
+        so_far: vec![(0, 0); processes],
         progress,
     };
     for _ in 0..processes {
@@ -181,8 +189,9 @@ pub fn coordinate(
 struct Run<'a> {
     answers: Receiver<Line>,
     wal: WalWatch,
-    so_far: Vec<Progress>,
-    progress: Option<&'a mut dyn FnMut(Progress)>,
+    /// What each process told last: operations acknowledged, and failed.
+    so_far: Vec<(u64, u64)>,
+    progress: Option<Watcher<'a>>,
 }
 
 impl Run<'_> {
@@ -207,11 +216,11 @@ impl Run<'_> {
             let Answer::Progress { ops, errors } = answer else {
                 return Ok(Some((process, answer)));
             };
-            self.so_far[process] = Progress { ops, errors };
+            self.so_far[process] = (ops, errors);
             if let Some(progress) = &mut self.progress {
-                progress(Progress {
-                    ops: self.so_far.iter().map(|part| part.ops).sum(),
-                    errors: self.so_far.iter().map(|part| part.errors).sum(),
+                progress(Progress::Running {
+                    ops: self.so_far.iter().map(|(ops, _)| ops).sum(),
+                    errors: self.so_far.iter().map(|(_, errors)| errors).sum(),
                 });
             }
         }

@@ -11,6 +11,7 @@ mod reader;
 mod report;
 #[cfg(test)]
 mod tests;
+mod told;
 mod wal;
 
 use std::sync::Arc;
@@ -26,8 +27,9 @@ use crate::operations::Operations;
 use crate::scenario::{Length, Scenario};
 use crate::stats::{Measurements, Recorder, Usage, Window};
 use reached::Reached;
+use told::Told;
 
-pub use coordinate::{Coordinated, Progress, RunError, coordinate};
+pub use coordinate::{Coordinated, Progress, RunError, Watcher, coordinate};
 pub use process::{WORKER, serve};
 pub(crate) use process::{chain, runtime};
 pub use report::ProcessReport;
@@ -151,13 +153,17 @@ impl Driver {
         };
         let at_start = now();
         let mut at_end = None;
+        // What was told before the window is nobody's.
+        self.engine.told();
+        let mut told = Told::new(window, Duration::from_micros(all.interval_us()));
         let mut done = std::pin::pin!(join(writing));
         loop {
-            let tick = Instant::now() + TICK;
+            let tick = told.due(Instant::now() + TICK);
             let tick = until
                 .filter(|_| at_end.is_none())
                 .map_or(tick, |until| tick.min(until));
             let joined = tokio::time::timeout_at(tick, &mut done).await;
+            told.listen(&*self.engine, joined.is_ok());
             if at_end.is_none() && (joined.is_ok() || until.is_some_and(|until| tick >= until)) {
                 at_end = Some(now());
             }
@@ -177,6 +183,7 @@ impl Driver {
             .map(|(end, start)| end.since(start));
         let mut report = ProcessReport::new(&all, self.description, counters);
         report.add_reads(reads);
+        report.add_told(told.slices);
         report.queue_waits = queue_waits
             .zip(at_start.2)
             .map(|(end, start)| end.since(&start));

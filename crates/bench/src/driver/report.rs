@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::Reads;
 use crate::engine::{Counters, Description, FailureKind, Read};
-use crate::stats::{IntervalReport, Latencies, Measurements};
+use crate::stats::{IntervalReport, Latencies, Measurements, Tally};
 
 /// What one process did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,6 +79,15 @@ impl ProcessReport {
             counters,
             queue_waits: None,
             description,
+        }
+    }
+
+    /// Adds what the engine told in the slices of the window.
+    pub(super) fn add_told(&mut self, slices: Vec<BTreeMap<String, Tally>>) {
+        let most = self.intervals.len().max(slices.len());
+        self.intervals.resize_with(most, IntervalReport::default);
+        for (interval, told) in self.intervals.iter_mut().zip(slices) {
+            interval.told = told;
         }
     }
 

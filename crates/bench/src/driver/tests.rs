@@ -257,7 +257,10 @@ async fn every_engine_is_offered_the_same_sequence() {
             length: Length::Operations(200),
             ..Scenario::default()
         };
-        BuiltIn.prepare(&scenario, &database).await.unwrap();
+        BuiltIn
+            .prepare(&scenario, &database, &mut |_| {})
+            .await
+            .unwrap();
         let list = Arc::new(Mutex::new(Vec::new()));
         let engine = Listing {
             engine: BuiltIn.open(&scenario, &database).await.unwrap(),

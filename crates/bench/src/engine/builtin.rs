@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use super::baseline::Baseline;
 use super::meter::{Meter, Write};
 use super::original::Original;
+use super::plain::Plain;
 use super::raw::Raw;
-use super::{BoxError, Engine, EngineSet, Noop};
+use super::{BoxError, Engine, EngineSet, Noop, Stored};
 use crate::scenario::Scenario;
 
 /// The names of the engines, and what they are.
@@ -36,17 +37,22 @@ pub struct BuiltIn;
 
 #[async_trait]
 impl EngineSet for BuiltIn {
-    async fn prepare(&self, scenario: &Scenario, database: &Path) -> Result<(), BoxError> {
+    async fn prepare(
+        &self,
+        scenario: &Scenario,
+        database: &Path,
+        stored: Stored<'_>,
+    ) -> Result<(), BoxError> {
         match scenario.engine.as_str() {
-            "meter" => Meter::prepare(Write::Record, scenario, database).await,
-            "meter-adjust" => Meter::prepare(Write::Adjust, scenario, database).await,
-            "baseline" => Baseline::new(scenario, database).prepare(scenario),
-            "original" => Original::new(scenario, database).prepare(scenario),
-            "raw" => Raw::new(scenario, database).prepare(scenario),
+            "meter" => Meter::prepare(Write::Record, scenario, database, stored).await,
+            "meter-adjust" => Meter::prepare(Write::Adjust, scenario, database, stored).await,
+            "baseline" => Plain::<Baseline>::prepare(scenario, database, stored),
+            "original" => Plain::<Original>::prepare(scenario, database, stored),
+            "raw" => Plain::<Raw>::prepare(scenario, database, stored),
             "noop" => Ok(()),
             #[cfg(feature = "sabotage")]
             name if super::sabotage::Defect::of(name).is_some() => {
-                Meter::prepare(Write::Record, scenario, database).await
+                Meter::prepare(Write::Record, scenario, database, stored).await
             }
             unknown => Err(no_engine(unknown)),
         }
@@ -60,9 +66,9 @@ impl EngineSet for BuiltIn {
         Ok(match scenario.engine.as_str() {
             "meter" => Box::new(Meter::open(Write::Record, scenario, database).await?),
             "meter-adjust" => Box::new(Meter::open(Write::Adjust, scenario, database).await?),
-            "baseline" => Box::new(Baseline::new(scenario, database)),
-            "original" => Box::new(Original::new(scenario, database)),
-            "raw" => Box::new(Raw::new(scenario, database)),
+            "baseline" => Box::new(Plain::<Baseline>::new(scenario, database)),
+            "original" => Box::new(Plain::<Original>::new(scenario, database)),
+            "raw" => Box::new(Plain::<Raw>::new(scenario, database)),
             "noop" => Box::new(Noop),
             unknown => {
                 #[cfg(feature = "sabotage")]

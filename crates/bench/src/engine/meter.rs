@@ -11,14 +11,14 @@ use roas_domain::{
     MAX_EVENTS_PER_CALL, MAX_SCORE_LIMIT, RepositoryError, RepositoryErrorKind, ScoreDelta,
 };
 
-use super::queue_waits::QueueWaits;
+use super::recorder::MetricsRecorder;
 use super::{
     BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, Read, ReadSession,
-    Session,
+    Session, Stored,
 };
 use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
-use crate::stats::Latencies;
+use crate::stats::{Latencies, Tally};
 
 /// What a write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ pub(super) enum Write {
 #[derive(Debug)]
 pub(super) struct Meter {
     database: Database,
-    queue_waits: QueueWaits,
+    recorder: MetricsRecorder,
     repository: Arc<dyn ActivityRepository>,
     write: Write,
 }
@@ -46,6 +46,7 @@ impl Meter {
         write: Write,
         scenario: &Scenario,
         database: &Path,
+        stored: Stored<'_>,
     ) -> Result<(), BoxError> {
         let meter = Self::open_with(write, Durability::Normal, database).await?;
         let members = scenario.all_members();
@@ -68,12 +69,15 @@ impl Meter {
                 member,
                 at,
             });
+            let mut count = 0;
             loop {
                 let some: Vec<_> = events.by_ref().take(MAX_EVENTS_PER_CALL).collect();
                 if some.is_empty() {
                     break;
                 }
+                count += some.len() as u64;
                 meter.repository.record_many(some).await?;
+                stored(count);
             }
             meter.database.maintain().await?;
         }
@@ -99,11 +103,11 @@ impl Meter {
         durability: Durability,
         database: &Path,
     ) -> Result<Self, BoxError> {
-        let queue_waits = QueueWaits::default();
+        let recorder = MetricsRecorder::default();
         let opening = Database::open(Config::new(database).durability(durability));
-        let database = queue_waits.told_by(opening).await?;
+        let database = recorder.told_by(opening).await?;
         Ok(Self {
-            queue_waits,
+            recorder,
             repository: Arc::new(database.repository()),
             database,
             write,
@@ -144,7 +148,11 @@ impl Engine for Meter {
     }
 
     fn queue_waits(&self) -> Option<Latencies> {
-        Some(self.queue_waits.now())
+        self.recorder.queue_waits()
+    }
+
+    fn told(&self) -> BTreeMap<String, Tally> {
+        self.recorder.take()
     }
 
     async fn describe(&self) -> Result<Description, BoxError> {

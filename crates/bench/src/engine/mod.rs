@@ -13,9 +13,11 @@ mod noop;
 #[cfg(feature = "engines")]
 mod original;
 #[cfg(feature = "engines")]
-mod queue_waits;
+mod plain;
 #[cfg(feature = "engines")]
 mod raw;
+#[cfg(feature = "engines")]
+mod recorder;
 #[cfg(feature = "sabotage")]
 mod sabotage;
 #[cfg(feature = "engines")]
@@ -33,21 +35,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::operations::Operation;
 use crate::scenario::Scenario;
-use crate::stats::Latencies;
+use crate::stats::{Latencies, Tally};
 
 #[cfg(feature = "engines")]
 pub use builtin::{BuiltIn, ENGINES, is_built_in};
 pub use noop::Noop;
+#[cfg(feature = "engines")]
+pub use recorder::MetricsRecorder;
 
 /// Any error, on its way to whoever reads it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Who is told how many messages a new database has. Often, and not of each.
+pub type Stored<'a> = &'a mut (dyn FnMut(u64) + Send);
 
 /// The engines that a program offers.
 #[async_trait]
 pub trait EngineSet: fmt::Debug + Send + Sync {
     /// Makes the database for a scenario, with everything in it that its engine needs, and closes
     /// it again. The file does not exist yet.
-    async fn prepare(&self, scenario: &Scenario, database: &Path) -> Result<(), BoxError>;
+    /// `stored` is told how many of the messages are in it that the scenario wants there
+    /// beforehand.
+    async fn prepare(
+        &self,
+        scenario: &Scenario,
+        database: &Path,
+        stored: Stored<'_>,
+    ) -> Result<(), BoxError>;
 
     /// Opens the scenario's engine on a database that was prepared, in one of its processes.
     async fn open(&self, scenario: &Scenario, database: &Path)
@@ -80,6 +94,11 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// has one and knows.
     fn queue_waits(&self) -> Option<Latencies> {
         None
+    }
+
+    /// What it told of its metrics since this was asked last, by their names.
+    fn told(&self) -> BTreeMap<String, Tally> {
+        BTreeMap::new()
     }
 
     /// What it runs on.

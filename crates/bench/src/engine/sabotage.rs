@@ -1,5 +1,6 @@
 //! Meters that are broken on purpose: a gate that lets them pass is no gate.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::{
     BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, ReadSession, Session,
 };
 use crate::operations::Operation;
-use crate::stats::Latencies;
+use crate::stats::{Latencies, Tally};
 
 /// What is wrong with an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +76,10 @@ impl Engine for Sabotaged {
 
     fn queue_waits(&self) -> Option<Latencies> {
         self.engine.queue_waits()
+    }
+
+    fn told(&self) -> BTreeMap<String, Tally> {
+        self.engine.told()
     }
 
     async fn describe(&self) -> Result<Description, BoxError> {

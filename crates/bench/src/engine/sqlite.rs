@@ -1,121 +1,40 @@
-//! What the engines on plain rusqlite share: opening, reading, and the kinds of SQLite's errors.
+//! What the engines on plain rusqlite share: transactions, reading, and the kinds of SQLite's errors.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::path::Path;
 
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::{BoxError, Counters, Description, Failure, FailureKind, Read, ReadSession, table};
-use crate::operations::{Operation, prefill};
-use crate::scenario::{Scenario, Synchronous};
+use super::{Description, Failure, FailureKind, Read, ReadSession, table};
+use crate::operations::Operation;
 
-/// What the sessions of an engine have done.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Done(Arc<DoneCounters>);
-
-#[derive(Debug, Default)]
-struct DoneCounters {
-    batches: AtomicU64,
-    operations: AtomicU64,
-    retries: AtomicU64,
-}
-
-impl Done {
-    pub(super) fn committed(&self, operations: usize) {
-        self.0.batches.fetch_add(1, Ordering::Relaxed);
-        self.0
-            .operations
-            .fetch_add(operations as u64, Ordering::Relaxed);
-    }
-
-    pub(super) fn retried(&self) {
-        self.0.retries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn counters(&self) -> Counters {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Counters {
-            batches: get(&self.0.batches),
-            operations: get(&self.0.operations),
-            retries: get(&self.0.retries),
-            ..Counters::default()
-        }
-    }
-}
-
-/// How a connection is set up.
-#[derive(Debug, Clone)]
-pub(super) struct Setup {
-    pub(super) database: PathBuf,
-    pub(super) journal_mode: &'static str,
-    pub(super) busy_timeout: Duration,
-    pub(super) synchronous: Synchronous,
-}
-
-impl Setup {
-    /// Makes the database and its table, and fills it where the scenario wants that.
-    pub(super) fn prepare(&self, scenario: &Scenario) -> Result<(), BoxError> {
-        let mut connection = open(&self.database, OpenFlags::default())?;
-        // Kept in the file, for WAL; for the others it is the default of every connection.
-        connection.pragma_update(None, "journal_mode", self.journal_mode)?;
-        connection.execute_batch(table::CREATE)?;
-        if scenario.prefill {
-            let transaction = connection.transaction()?;
-            let mut upsert = transaction.prepare(table::UPSERT)?;
-            for (member, at) in prefill(&scenario.all_members()) {
-                let (guild, user) = (member.guild.to_i64(), member.user.to_i64());
-                upsert.execute((guild, user, table::GAIN, at.get()))?;
-            }
-            drop(upsert);
-            transaction.commit()?;
-        }
-        Ok(())
-    }
-
-    /// Opens one more connection.
-    pub(super) fn connect(&self) -> Result<Connection, BoxError> {
-        let connection = open(&self.database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        connection.busy_timeout(self.busy_timeout)?;
-        connection.pragma_update(None, "synchronous", self.synchronous.to_string())?;
-        Ok(connection)
-    }
-
-    /// What a connection is set up to, as it reads back.
-    pub(super) fn describe(&self) -> Result<Description, BoxError> {
-        const PRAGMAS: [&str; 6] = [
-            "journal_mode",
-            "synchronous",
-            "busy_timeout",
-            "cache_size",
-            "page_size",
-            "wal_autocheckpoint",
-        ];
-        let connection = self.connect()?;
-        let read = |pragma: &str| {
-            connection.pragma_query_value(None, pragma, |row| {
-                Ok(match row.get_ref(0)? {
-                    rusqlite::types::ValueRef::Integer(value) => value.to_string(),
-                    value => value.as_str()?.to_owned(),
-                })
+/// What a connection is set up to, as it reads back.
+pub(super) fn describe(connection: &Connection) -> rusqlite::Result<Description> {
+    const PRAGMAS: [&str; 6] = [
+        "journal_mode",
+        "synchronous",
+        "busy_timeout",
+        "cache_size",
+        "page_size",
+        "wal_autocheckpoint",
+    ];
+    let read = |pragma: &str| {
+        connection.pragma_query_value(None, pragma, |row| {
+            Ok(match row.get_ref(0)? {
+                rusqlite::types::ValueRef::Integer(value) => value.to_string(),
+                value => value.as_str()?.to_owned(),
             })
-        };
-        let pragmas = PRAGMAS
-            .into_iter()
-            .map(|pragma| Ok((pragma.to_owned(), read(pragma)?)))
-            .collect::<Result<BTreeMap<_, _>, rusqlite::Error>>()?;
-        Ok(Description {
-            sqlite_version: rusqlite::version().to_owned(),
-            pragmas,
         })
-    }
-
-    pub(super) fn reader(&self) -> Result<Box<dyn ReadSession>, BoxError> {
-        Ok(Box::new(Reader(self.connect()?)))
-    }
+    };
+    let pragmas = PRAGMAS
+        .into_iter()
+        .map(|pragma| Ok((pragma.to_owned(), read(pragma)?)))
+        .collect::<rusqlite::Result<BTreeMap<_, _>>>()?;
+    Ok(Description {
+        sqlite_version: rusqlite::version().to_owned(),
+        pragmas,
+    })
 }
 
 #[expect(
@@ -212,7 +131,8 @@ fn roll_back(connection: &Connection) {
     }
 }
 
-struct Reader(Connection);
+/// A session that reads on a connection of its own.
+pub(super) struct Reader(pub(super) Connection);
 
 #[async_trait]
 impl ReadSession for Reader {

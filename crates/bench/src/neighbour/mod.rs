@@ -101,6 +101,7 @@ struct Order {
     engine: String,
     prefilled: u64,
     hold: Duration,
+    rest: f64,
     seed: u64,
 }
 

@@ -27,7 +27,7 @@ pub(super) trait Act {
     /// Does it once. Waits for nothing but `stop` and SQLite.
     fn act(&mut self, stop: &Stop) -> Result<Done, BoxError>;
 
-    /// How long to leave the database alone after that.
+    /// How long to leave the database alone after that, at least.
     fn pause(&mut self) -> Duration;
 }
 
@@ -105,6 +105,7 @@ fn go_on<A: Act>(mut neighbour: A, order: &Order, stop: &Stop) -> NeighbourResul
         ..NeighbourResult::default()
     };
     loop {
+        let since = Instant::now();
         let pause = match neighbour.act(stop) {
             Ok(done) => {
                 let took_s = done.took.as_secs_f64();
@@ -116,7 +117,7 @@ fn go_on<A: Act>(mut neighbour: A, order: &Order, stop: &Stop) -> NeighbourResul
                     *verified += u64::from(done.problems.is_empty());
                 }
                 result.problems.extend(done.problems);
-                neighbour.pause()
+                neighbour.pause().max(since.elapsed().mul_f64(order.rest))
             }
             Err(error) if error.downcast_ref().is_some_and(is_locked) => {
                 result.busy += 1;

@@ -28,6 +28,7 @@ impl Neighbours {
                 engine: scenario.engine.clone(),
                 prefilled: scenario.prefilled(),
                 hold: scenario.hold,
+                rest: scenario.rest,
                 seed: scenario.seed,
             };
             Started::new(executable, &order)

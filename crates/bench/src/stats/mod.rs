@@ -3,11 +3,13 @@
 mod gaps;
 mod histogram;
 mod measurements;
+mod tally;
 mod totals;
 mod usage;
 
 pub use histogram::{InvalidHistogram, Latencies};
 pub use measurements::{Measurements, Recorder, Window};
+pub use tally::Tally;
 pub use totals::{IntervalReport, Totals};
 pub use usage::Usage;
 

@@ -1,8 +1,11 @@
 //! Sums over workers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::histogram::Latencies;
+use super::tally::Tally;
 use crate::engine::FailureKind;
 
 /// Sums over some workers.
@@ -35,6 +38,8 @@ pub struct IntervalReport {
     pub errors: u64,
     /// Their latencies.
     pub latencies: Latencies,
+    /// What the engine told of its metrics meanwhile, by their names.
+    pub told: BTreeMap<String, Tally>,
 }
 
 impl Default for IntervalReport {
@@ -43,6 +48,7 @@ impl Default for IntervalReport {
             ops: 0,
             errors: 0,
             latencies: Latencies::coarse(),
+            told: BTreeMap::new(),
         }
     }
 }
@@ -53,6 +59,9 @@ impl IntervalReport {
         self.ops += other.ops;
         self.errors += other.errors;
         self.latencies.add(&other.latencies);
+        for (name, tally) in &other.told {
+            self.told.entry(name.clone()).or_default().merge(tally);
+        }
     }
 }
 

@@ -100,6 +100,7 @@ fn commands_that_make_no_sense_are_refused() {
         ("--reference nobody", "no setting is labelled `nobody`"),
         ("--repeat 0", "repeat"),
         ("--baseline /nowhere.json", "cannot read"),
+        ("--peers --tunings best", "possible values: default, tuned"),
         (
             "--peers --peers-dir /nowhere",
             "crates/bench/peers/build.sh",
@@ -141,6 +142,11 @@ fn peers_run_as_programs_and_are_verified_here() {
     );
     assert!(result.rows.iter().all(|row| row.verified));
     assert_eq!(result.rows[2].runs[0].tuning.as_deref(), Some("tuned"));
+
+    let output = bench_with(line, &["--peers-dir", folder, "--tunings", "tuned"]);
+    let rows = comparison_of(&output).rows;
+    let labels: Vec<_> = rows.iter().map(|row| row.label.as_str()).collect();
+    assert_eq!(labels, ["raw:50 full", "original tuned 2 tasks full"]);
 
     let broken = std::path::Path::new(folder).join("peer-broken");
     std::fs::write(&broken, "#!/bin/sh\nexit 3\n").unwrap();

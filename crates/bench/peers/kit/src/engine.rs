@@ -7,7 +7,8 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use roas_bench::engine::{
-    BoxError, Description, Engine, EngineSet, Execution, Failure, Read, ReadSession, Session, table,
+    BoxError, Description, Engine, EngineSet, Execution, Failure, Read, ReadSession, Session,
+    Stored, table,
 };
 use roas_bench::operations::{Operation, prefill};
 use roas_bench::scenario::Scenario;
@@ -48,7 +49,12 @@ fn setup<P: Peer>(scenario: &Scenario, database: &Path) -> Result<Setup, BoxErro
 
 #[async_trait]
 impl<P: Peer> EngineSet for Peers<P> {
-    async fn prepare(&self, scenario: &Scenario, database: &Path) -> Result<(), BoxError> {
+    async fn prepare(
+        &self,
+        scenario: &Scenario,
+        database: &Path,
+        _: Stored<'_>,
+    ) -> Result<(), BoxError> {
         let messages: Prefill = if scenario.prefill {
             let members = scenario.all_members();
             let messages = prefill(&members).map(|(member, at)| Message {

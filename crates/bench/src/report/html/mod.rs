@@ -19,7 +19,8 @@ use crate::result::{CompareResult, RunResult};
 
 use markup::{Page, Text};
 use sections::{
-    comparison, details, environment, errors, over_time, percentiles, processes, scaling, summary,
+    comparison, details, environment, errors, metrics, over_time, percentiles, processes, scaling,
+    summary,
 };
 
 /// The style sheet, which is put into the page.
@@ -44,7 +45,7 @@ pub fn render(title: &str, runs: &[RunResult], comparisons: &[CompareResult]) ->
                 .flat_map(|row| &row.runs),
         )
         .collect();
-    let sections: [Section<'_>; 10] = [
+    let sections: [Section<'_>; 11] = [
         ("summary", "Summary", &|page| {
             summary::put(page, &shown, runs);
         }),
@@ -56,6 +57,9 @@ pub fn render(title: &str, runs: &[RunResult], comparisons: &[CompareResult]) ->
         }),
         ("over-time", "Over time", &|page| {
             over_time::put(page, &panels);
+        }),
+        ("metrics", "Metrics over time", &|page| {
+            metrics::put(page, &panels);
         }),
         ("scaling", "Throughput by load", &|page| {
             scaling::put(page, &all);

@@ -4,6 +4,7 @@ pub(super) mod comparison;
 pub(super) mod details;
 pub(super) mod environment;
 pub(super) mod errors;
+pub(super) mod metrics;
 pub(super) mod over_time;
 pub(super) mod percentiles;
 pub(super) mod processes;

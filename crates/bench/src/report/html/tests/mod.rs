@@ -3,7 +3,7 @@
 mod markup_check;
 mod sample;
 
-use crate::result::{CompareResult, Percentiles, RunResult};
+use crate::result::{CompareResult, Percentiles, RunResult, Told};
 
 use super::render;
 use markup_check::well_formed;
@@ -107,6 +107,48 @@ fn the_wal_is_drawn_where_its_size_is_known() {
 }
 
 #[test]
+fn each_metric_that_was_told_is_drawn_over_time() {
+    let told = with_details(run(&METER));
+    let page = render("Told", std::slice::from_ref(&told), &[]);
+    is_good(&page);
+    let titles = [
+        "Queue depth (roas_db_queue_depth)",
+        "Queue wait (roas_db_queue_wait_seconds)",
+        "Transaction events (roas_db_transaction_events)",
+        "Commit (roas_db_commit_seconds)",
+        "Lock wait (roas_db_lock_wait_seconds)",
+        "WAL (roas_db_wal_bytes)",
+    ];
+    let metrics = section(&page, "metrics");
+    for title in titles {
+        let caption = format!("<figcaption>{title}</figcaption>");
+        assert_eq!(metrics.matches(&caption).count(), 1, "{title}");
+    }
+    assert_eq!(metrics.matches("<figure").count(), titles.len());
+    for most in ["4\u{a0}ms at most", "8\u{a0}MiB at most", "256 at most"] {
+        assert!(metrics.contains(most), "{most}");
+    }
+
+    let mut silent = run(&METER);
+    silent.label = "an engine that tells nothing".to_owned();
+    let page = render("Silent", std::slice::from_ref(&silent), &[]);
+    assert!(section(&page, "metrics").contains("No engine told of its metrics."));
+    let page = render("Both", &[told, silent], &[]);
+    is_good(&page);
+    let metrics = section(&page, "metrics");
+    assert!(metrics.contains("Commit: mean (roas_db_commit_seconds)"));
+    assert!(metrics.contains("an engine that tells nothing: not told"));
+}
+
+/// What a page has between the heading of a section and its end.
+fn section<'a>(page: &'a str, id: &str) -> &'a str {
+    let (_, rest) = page
+        .split_once(&format!("<section id=\"{id}\""))
+        .expect("the page has the section");
+    rest.split("</section>").next().unwrap_or(rest)
+}
+
+#[test]
 fn the_same_input_makes_the_same_page() {
     let page = || render("Twice", &[run(&METER)], &[large()]);
     assert_eq!(page(), page());
@@ -131,6 +173,10 @@ fn text_from_files_is_escaped_wherever_it_goes() {
     hostile.environment.commit = text();
     hostile.environment.pragmas = [(text(), text())].into();
     hostile.command = text();
+    for interval in &mut hostile.timeline {
+        let told = interval.metrics.values().next().copied();
+        interval.metrics = told.map(|told| (text(), told)).into_iter().collect();
+    }
     let mut other = hostile.clone();
     other.tasks = 8;
     other.environment.os = text();
@@ -178,6 +224,14 @@ fn figures_without_sense_draw_no_broken_chart() {
     odd.timeline[5].at_s = 1e12;
     odd.timeline[6].p99_us = None;
     odd.timeline[7].max_us = Some(u64::MAX);
+    for (slice, mean) in [f64::NAN, f64::INFINITY, -1.0].into_iter().enumerate() {
+        let told = Told {
+            count: u64::MAX,
+            mean,
+            max: mean,
+        };
+        odd.timeline[slice].metrics = [("é_seconds".to_owned(), told)].into();
+    }
     let mut none = run(&Shape { tasks: 8, ..METER });
     none.ops_per_s = 0.0;
     none.histogram = "AAAA".to_owned();

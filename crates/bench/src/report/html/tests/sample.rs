@@ -10,7 +10,7 @@ use hdrhistogram::serialization::{Serializer, V2Serializer};
 
 use crate::result::{
     CompareResult, CompareRow, EngineStats, Environment, FORMAT, Interval, Percentiles,
-    ProcessResult, RunResult, Verification, WalSizes,
+    ProcessResult, RunResult, Told, Verification, WalSizes,
 };
 
 use super::super::format::float;
@@ -70,6 +70,7 @@ pub(super) fn run(shape: &Shape) -> RunResult {
                 p50_us: Some(part[199]),
                 p99_us: Some(part[395]),
                 max_us: Some(part[399]),
+                metrics: BTreeMap::new(),
             }
         })
         .collect();
@@ -156,6 +157,29 @@ pub(super) fn with_details(mut run: RunResult) -> RunResult {
         wal_bytes_max: Some(12 << 20),
         wal_bytes_end: Some(4 << 20),
     });
+    for (slice, interval) in (0..).zip(&mut run.timeline) {
+        let told = |mean: f64, max: f64| Told {
+            count: interval.ops / 120,
+            mean,
+            max,
+        };
+        let stirred = 1.0 + f64::from(slice % 7) / 10.0;
+        let mut metrics = BTreeMap::from([
+            ("roas_db_queue_depth", told(61.0 * stirred, 64.0 * stirred)),
+            ("roas_db_queue_wait_seconds", told(0.000_2 * stirred, 0.003)),
+            ("roas_db_transaction_events", told(119.7 * stirred, 256.0)),
+            ("roas_db_commit_seconds", told(0.000_1, 0.002_5 * stirred)),
+        ]);
+        // Few transactions wait for another process, and few checkpoints tell of the WAL.
+        if slice % 10 == 3 {
+            metrics.insert("roas_db_lock_wait_seconds", told(0.000_5, 0.001));
+            metrics.insert("roas_db_wal_bytes", told(4_194_304.0, 8_388_608.0));
+        }
+        interval.metrics = metrics
+            .into_iter()
+            .map(|(name, told)| (name.to_owned(), told))
+            .collect();
+    }
     run.wal = Some(WalSizes {
         tick_ms: 100,
         bytes: (0..SECONDS * 10)
