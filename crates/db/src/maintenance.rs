@@ -17,7 +17,7 @@ use crate::connection::{ConnectionFactory, JournalMode, wal_path};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::holder::LockHolder;
 use crate::metrics::{By, Meters, as_f64};
-use crate::rank;
+use crate::rank::{self, Health, Layout};
 use crate::retry::{Retry, RetryError};
 use crate::sql;
 use crate::writer::{Upkeep, Work, Writer};
@@ -249,22 +249,21 @@ fn keep_ranks(connection: &Connection, config: &MaintenanceConfig) -> Result<u64
         rank::guilds_to_rank(connection, config.rank_guilds_from)
     })?;
     for &guild in &guilds {
-        let (sound, ranked) = retrying(config, "check a guild's ranks", || {
-            rank::is_sound(connection, guild)
+        let health = retrying(config, "check a guild's ranks", || {
+            rank::health(connection, guild)
         })?;
-        if !sound {
+        if health == Health::Spent {
             tracing::info!(%guild, "the guild's ranks are made anew");
             ask(guild, Upkeep::Discard)?;
         }
-        // Needed where they are begun, and it looks at all members.
-        let greatest = if ranked && sound {
-            0.0
-        } else {
-            retrying(config, "look for the greatest score", || {
-                rank::greatest_score(connection, guild)
-            })?
-        };
-        while ask(guild, Upkeep::Step { greatest })? {}
+        if health != Health::Good {
+            while ask(guild, Upkeep::Step)? {}
+            let layout = retrying(config, "look at a guild's members", || {
+                Layout::survey(connection, guild)
+            })?;
+            ask(guild, Upkeep::Begin(Box::new(layout)))?;
+        }
+        while ask(guild, Upkeep::Step)? {}
     }
     Ok(guilds.len() as u64)
 }

@@ -99,7 +99,7 @@ impl ActivityRepository for SqliteActivityRepository {
         member: MemberKey,
     ) -> Result<Option<ActivityRecord>, RepositoryError> {
         self.readers
-            .read("find the member", move |db| sql::find_member(db, member))
+            .read_short("find the member", move |db| sql::find_member(db, member))
             .await
     }
 
@@ -118,7 +118,7 @@ impl ActivityRepository for SqliteActivityRepository {
         limit: LeaderboardLimit,
     ) -> Result<Vec<ScoreEntry>, RepositoryError> {
         self.readers
-            .read("rank the guild by score", move |db| {
+            .read_short("rank the guild by score", move |db| {
                 sql::top_scores(db, guild, at, limit.get())
             })
             .await
@@ -149,7 +149,7 @@ impl ActivityRepository for SqliteActivityRepository {
 
     async fn guild_rules(&self, guild: GuildId) -> Result<GuildRules, RepositoryError> {
         self.readers
-            .read("read the guild's rules", move |db| {
+            .read_short("read the guild's rules", move |db| {
                 sql::find_rules(db, guild)
             })
             .await

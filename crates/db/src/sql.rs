@@ -206,13 +206,14 @@ const FIND_RULES: &str =
         decay_per_hour, time_zone
      FROM activity_settings WHERE guild_id = ?1";
 
-/// The decayed score at ?2, term for term as [`ScoreRules::decayed`] computes it, so that both
+/// The decayed score at ?2, with ?3 a second after a grace of ?4, term for term as [`ScoreRules::decayed`] computes it, so that both
 /// agree to the bit.
 macro_rules! decayed_score {
     () => {
         "max(0.0, score - ?3 * max(0, ?2 - last_msg - ?4))"
     };
 }
+pub(crate) use decayed_score;
 
 pub(crate) fn find_member(
     connection: &Connection,

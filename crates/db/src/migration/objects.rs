@@ -18,7 +18,7 @@ pub(crate) struct Object {
     pub(crate) sql: String,
 }
 
-/// A migration with the objects that are there after it and were not before.
+/// A migration with the objects that are there after it and were not before, and that stay.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) migration: Migration,
@@ -62,6 +62,10 @@ pub(crate) fn steps() -> rusqlite::Result<&'static [Step]> {
             objects: created,
         });
         before = after;
+    }
+    // What a later one has removed tells nothing of a file that has both.
+    for step in &mut steps {
+        step.objects.retain(|object| before.contains(object));
     }
     Ok(STEPS.get_or_init(|| steps))
 }

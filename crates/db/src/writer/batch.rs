@@ -103,7 +103,7 @@ impl Batch {
                 guild,
                 upkeep,
                 reply,
-            } => reply.stage(self.keep_ranks(sql, *guild, *upkeep)?),
+            } => reply.stage(self.keep_ranks(sql, *guild, upkeep)?),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => panic!("asked to"),
@@ -138,18 +138,21 @@ impl Batch {
         &mut self,
         sql: &mut WriteStatements<'_>,
         guild: GuildId,
-        upkeep: Upkeep,
+        upkeep: &Upkeep,
     ) -> rusqlite::Result<bool> {
         self.flush(sql)?;
         let Guild { rules, state, .. } = guild_of(&mut self.guilds, sql, guild)?;
         match upkeep {
-            Upkeep::Step { greatest } => rank::step(
+            Upkeep::Begin(layout) => {
+                rank::begin(sql.connection(), guild, state, &rules.score, layout)?;
+                Ok(true)
+            }
+            Upkeep::Step => rank::step(
                 sql.connection(),
                 &mut self.counts,
                 guild,
                 state,
                 &rules.score,
-                greatest,
             ),
             Upkeep::Discard => {
                 rank::discard(state);
@@ -182,7 +185,7 @@ impl Batch {
         for (&id, guild) in &mut self.guilds {
             if guild.state != guild.before {
                 rank::put_guild(sql.connection(), id, &guild.state)?;
-                guild.before = guild.state;
+                guild.before = guild.state.clone();
             }
         }
         Ok(())
@@ -216,7 +219,7 @@ fn guild_of<'g>(
             let state = rank::find_guild(sql.connection(), guild)?;
             missing.insert(Guild {
                 rules: sql.find_rules(guild)?,
-                before: state,
+                before: state.clone(),
                 state,
             })
         }

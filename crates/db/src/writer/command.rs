@@ -9,6 +9,8 @@ use roas_domain::{
 
 use super::sync::oneshot;
 
+use crate::rank::Layout;
+
 /// One caller's request.
 #[derive(Debug)]
 pub(crate) struct Command {
@@ -57,11 +59,13 @@ pub(crate) enum Work {
 }
 
 /// What is to be done about a guild's ranks.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) enum Upkeep {
-    /// The next step; the guild's greatest stored score, where they are begun anew.
-    Step { greatest: f64 },
-    /// Give them up, so that they are made anew.
+    /// Begin them, where nothing of earlier ones is left.
+    Begin(Box<Layout>),
+    /// The next step; without ranks, the removal of what earlier ones have left.
+    Step,
+    /// Give them up.
     Discard,
 }
 

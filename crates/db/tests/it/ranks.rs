@@ -150,11 +150,79 @@ proptest! {
         });
         let path = folder.path().join("roas.db");
         let members: i64 = query(&path, "SELECT count(*) FROM activity_meter");
-        let ranked: i64 = query(&path, "SELECT count(*) FROM activity_rank");
-        let counted: i64 = query(&path, "SELECT coalesce(sum(members), 0) FROM activity_rank_count");
-        let faded: i64 = query(&path, "SELECT coalesce(sum(members), 0) FROM activity_faded");
-        prop_assert_eq!(ranked, counted);
-        prop_assert_eq!(ranked + faded, members);
+        let ranked: i64 = query(&path, "SELECT count(*) FROM activity_ranked");
+        let empty: i64 = query(&path, "SELECT count(*) FROM activity_band WHERE spread = x''");
+        prop_assert!(ranked <= members, "{} of {}", ranked, members);
+        prop_assert_eq!(empty, 0);
+    }
+}
+
+/// What a member of a crowd is given: a score that many others have, too, at one of few times.
+fn gift() -> impl Strategy<Value = (usize, f64, i64)> {
+    let score = prop_oneof![
+        4 => Just(1.0),
+        1 => Just(0.0),
+        1 => Just(100.0),
+        2 => (1_i32..12).prop_map(f64::from),
+        2 => 0.0..3.0_f64,
+    ];
+    let after = prop_oneof![
+        3 => prop::sample::select(vec![0, 1, 299, 300, 301, 600, 899, 900, 901]),
+        1 => 0_i64..2_000,
+    ];
+    (0..CROWD, score, after)
+}
+
+const CROWD: usize = 96;
+
+async fn give(gifts: &[(usize, f64, i64)], database: &Database, model: &mut Model) {
+    for &(index, score, after) in gifts {
+        let member = member(GUILD, (index as u64 + 1) << 22);
+        let (by, time) = (delta(score), at(MIDNIGHT + after));
+        let answer = database.repository().adjust_score(member, by, time).await;
+        assert_eq!(answer.unwrap(), model.adjust_score(member, by, time));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Many members in few bands and classes, which were made for what the guild was like before.
+    #[test]
+    fn ranks_of_a_crowd_are_the_models(
+        before in prop::collection::vec(gift(), 1..CROWD),
+        after in prop::collection::vec(gift(), 1..2 * CROWD),
+        per_hour in prop::sample::select(vec![0.0, 6.0, 60.0]),
+        asked in prop::collection::vec(0_i64..3_000, 2),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        on_runtime(async {
+            let database = Database::open(ranked(folder.path())).await.unwrap();
+            let repository = database.repository();
+            let mut model = Model::new();
+            let rules = rules(per_hour, 300);
+            let set = repository.set_guild_rules(guild(GUILD), rules.clone());
+            set.await.unwrap();
+            model.set_guild_rules(guild(GUILD), rules);
+            give(&before, &database, &mut model).await;
+            database.maintain().await.unwrap();
+            give(&after, &database, &mut model).await;
+            for after in asked.into_iter().chain([300, 600, 900, 1_200]) {
+                let time = at(MIDNIGHT + after);
+                let limit = LeaderboardLimit::new(1_000).unwrap();
+                let all = model.top_scores(guild(GUILD), time, limit);
+                let ten = LeaderboardLimit::new(10).unwrap();
+                let top = repository.top_scores(guild(GUILD), time, ten).await.unwrap();
+                assert_eq!(top, all[..all.len().min(10)], "at {after}");
+                for entry in &all {
+                    let member = MemberKey { guild: guild(GUILD), user: entry.user };
+                    let rank = repository.score_rank(member, time).await.unwrap().unwrap();
+                    assert_eq!(rank.position, entry.rank, "{entry:?} at {after}");
+                    assert_eq!(rank.members, all.len() as u64);
+                }
+            }
+            database.close().await.unwrap();
+        });
     }
 }
 
@@ -201,7 +269,7 @@ fn a_guild_is_ranked_in_steps_and_anew_when_its_rules_change() {
         let mut model = Model::new();
         fill(&database, &mut model, 2_500).await;
         assert_eq!(database.maintain().await.unwrap().ranked_guilds, 1);
-        assert!(query::<i64>(&path, "SELECT count(*) FROM activity_rank") > 500);
+        assert!(query::<i64>(&path, "SELECT count(*) FROM activity_ranked") > 500);
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
 
         let rules = rules(60.0, 10);
@@ -227,7 +295,7 @@ fn ranks_that_somebody_else_spoiled_are_made_anew() {
         database.maintain().await.unwrap();
         raw(
             &path,
-            "DELETE FROM activity_rank_count; DELETE FROM activity_rank;",
+            "DELETE FROM activity_band; DELETE FROM activity_ranked;",
         );
         database.maintain().await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
@@ -245,7 +313,10 @@ fn small_guilds_are_not_ranked() {
         assert_eq!(database.maintain().await.unwrap().ranked_guilds, 0);
         database.close().await.unwrap();
     });
-    assert_eq!(query::<i64>(&path, "SELECT count(*) FROM activity_rank"), 0);
+    assert_eq!(
+        query::<i64>(&path, "SELECT count(*) FROM activity_ranked"),
+        0
+    );
     assert_eq!(
         query::<i64>(&path, "SELECT members FROM activity_guild"),
         1_000
