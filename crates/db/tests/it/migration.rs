@@ -4,7 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use roas_db::{Contents, Database, MigrationStatus, OpenError, migrate, migration_status};
+use roas_db::{
+    Contents, Database, MigrationStatus, OpenError, RollbackOptions, migrate, migration_status,
+    rollback,
+};
 use roas_domain::ActivityRepository;
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use rusqlite::Connection;
@@ -132,6 +135,34 @@ fn rolling_back_leaves_nothing_of_ours() {
         ),
         0
     );
+}
+
+/// Those of the folder, up to a version, as the refinery program runs them.
+fn migrate_to(path: &Path, version: i32) {
+    let migrations = refinery::load_sql_migrations(FOLDER).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "as the refinery program does")]
+    let mut connection = Connection::open(path).unwrap();
+    refinery::Runner::new(&migrations)
+        .set_grouped(true)
+        .set_target(refinery::Target::Version(version))
+        .run(&mut connection)
+        .unwrap();
+}
+
+#[test]
+fn a_rollback_leads_to_the_schema_that_the_migration_found() {
+    let folder = tempdir().unwrap();
+    for version in 1..migration_status(quick(folder.path()).path())
+        .unwrap()
+        .latest
+    {
+        let folder = tempdir().unwrap();
+        let (up, down) = (folder.path().join("up.db"), quick(folder.path()));
+        migrate_to(&up, version);
+        migrate(&down).unwrap();
+        rollback(&down, &RollbackOptions::to(version).snapshot(false)).unwrap();
+        assert_eq!(schema(&up), schema(down.path()), "version {version}");
+    }
 }
 
 #[test]

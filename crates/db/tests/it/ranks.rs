@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use proptest::prelude::*;
-use roas_db::{Config, Database};
+use roas_db::{Config, Database, RollbackOptions, rollback};
 use roas_domain::testing::Model;
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, member, message};
 use roas_domain::{
@@ -299,6 +299,71 @@ fn ranks_that_somebody_else_spoiled_are_made_anew() {
         );
         database.maintain().await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn ranks_come_back_after_a_rollback_and_the_way_up_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ranked(folder.path());
+    on_runtime(async {
+        let mut model = Model::new();
+        let database = Database::open(config.clone()).await.unwrap();
+        fill(&database, &mut model, 2_500).await;
+        database.maintain().await.unwrap();
+        database.close().await.unwrap();
+        rollback(&config, &RollbackOptions::to(3).snapshot(false)).unwrap();
+
+        let database = Database::open(config.clone()).await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.maintain().await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+    assert!(query::<i64>(config.path(), "SELECT count(*) FROM activity_ranked") > 0);
+}
+
+/// For how many members the guild's classes were drawn, and at what time.
+fn drawn_for(path: &Path) -> (i64, i64) {
+    let drawn = |column| query(path, &format!("SELECT {column} FROM activity_rank_class"));
+    (drawn("members"), drawn("latest"))
+}
+
+#[test]
+fn a_guild_that_has_doubled_is_ranked_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ranked(folder.path());
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        let mut model = Model::new();
+        for (members, drawn) in [(100, 100), (200, 100), (201, 100), (202, 202)] {
+            fill(&database, &mut model, members).await;
+            database.maintain().await.unwrap();
+            assert_eq!(drawn_for(config.path()).0, drawn, "{members} members");
+        }
+        database.close().await.unwrap();
+    });
+}
+
+/// A guild whose members have all come to have the same score and time.
+#[test]
+fn classes_that_are_out_of_proportion_are_drawn_anew_after_a_day() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ranked(folder.path());
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        fill(&database, &mut Model::new(), 100).await;
+        database.maintain().await.unwrap();
+        let (_, first) = drawn_for(config.path());
+        for (after, anew) in [(80_000, false), (100_000, true)] {
+            let events: Vec<_> = (1..=100)
+                .map(|user| message(member(GUILD, user << 30), MIDNIGHT + after))
+                .collect();
+            database.repository().record_many(events).await.unwrap();
+            database.maintain().await.unwrap();
+            assert_eq!(drawn_for(config.path()).1 > first, anew, "after {after} s");
+        }
         database.close().await.unwrap();
     });
 }
