@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, UnixSeconds};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::busy;
@@ -379,6 +380,9 @@ impl ConnectionFactory {
         };
         // First of all: every other statement may meet a lock.
         busy::install(&mut connection)?;
+        // A plan that looks at a parameter's value is made anew for each other value. For one join in
+        // the writer's path that took as long as all the rest of a small transaction.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
     }
 
