@@ -17,8 +17,13 @@ mod query;
 mod versions;
 
 use std::ffi::OsString;
+use std::io;
+use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
 
 use clap::Parser;
 use roas_db::{Access, OnOldSchema};
@@ -72,14 +77,56 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
         console,
     };
 
+    find_threads().map_err(Failure::io("cannot start threads"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(KEEP_THREADS)
         .build()
         .map_err(Failure::io("cannot start the runtime"))?;
-    let outcome = runtime.block_on(execute(cli.command, cli.global.db.as_deref(), &context));
+    let outcome = runtime.block_on(async {
+        start_a_thread().await?;
+        execute(cli.command, cli.global.db.as_deref(), &context).await
+    });
     // A thread may still wait for a line on stdin. What is to be kept has been closed by now.
     runtime.shutdown_background();
     outcome
+}
+
+/// Besides the runtime's workers: the writer, the maintenance, and those that block.
+const MORE_THREADS: usize = 4;
+
+/// Starts as many threads as a command needs, all at once, and ends them. A runtime that is refused one
+/// while it starts panics, or waits for itself; asked for before, it is an error.
+fn find_threads() -> io::Result<()> {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    let gate = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = gate.lock();
+        for _ in 0..workers + MORE_THREADS {
+            thread::Builder::new()
+                .name("roas-probe".to_owned())
+                .spawn_scoped(scope, || drop(gate.lock()))?;
+        }
+        Ok(())
+    })
+}
+
+/// How long a thread for what blocks stays when it has nothing to do: for good.
+const KEEP_THREADS: Duration = Duration::from_hours(365 * 24);
+
+/// How long the system may take to start a thread.
+const THREAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// Makes sure that there is a thread for what blocks. Where the system has none to give, tokio has such
+/// work wait for one that is busy, and before the first of them is there, for ever.
+async fn start_a_thread() -> Result<(), Failure> {
+    let thread = tokio::task::spawn_blocking(|| ());
+    match tokio::time::timeout(THREAD_WITHIN, thread).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Failure::io("cannot start a thread")(
+            io::ErrorKind::TimedOut.into(),
+        )),
+    }
 }
 
 /// What every command needs.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a test that was skipped says why")]
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -264,4 +265,78 @@ fn with_few_descriptors_a_command_works_or_says_why_not() {
     assert!(recorded > 0.0 && recorded < 21.0, "{recorded}");
     let member = folder.json("member --guild 1 --user 2 --at 0");
     assert_eq!(member["score"], recorded, "{member}");
+}
+
+/// Whatever the memory, a command works, says why not, or dies, which is a kill: what was acknowledged is
+/// stored, once, and the file is whole.
+#[test]
+fn with_little_memory_a_command_works_says_why_not_or_dies() {
+    const EVENTS: u64 = 200;
+    let folder = Folder::new();
+    folder.run("migrate --db roas.db").text();
+    let stored = || {
+        let stats = folder.json("stats --db roas.db");
+        stats["messages"].as_u64().unwrap()
+    };
+    let [mut worked, mut told, mut died] = [0; 3];
+    let limits = (24_000..48_000).step_by(2_000);
+    for (round, limit_kib) in (0..).zip(limits) {
+        let mut input = String::new();
+        for id in round * EVENTS + 1..=(round + 1) * EVENTS {
+            writeln!(
+                input,
+                r#"{{"op":0,"t":"MESSAGE_CREATE","d":{{"id":"{id}","guild_id":"1","author":{{"id":"2"}},"timestamp":"2025-08-22T00:00:00Z"}}}}"#
+            )
+            .unwrap();
+        }
+        folder.write("input", input);
+        folder.write("acks", "");
+        for line in [
+            "ingest input --ack acks",
+            "leaderboard --guild 1",
+            "member --guild 1 --user 2",
+            &format!("backup {limit_kib}.db"),
+        ] {
+            let mut command = std::process::Command::new("bash");
+            command
+                .args([
+                    "-c",
+                    &format!("ulimit -v {limit_kib} && exec \"$0\" \"$@\""),
+                ])
+                .arg(env!("CARGO_BIN_EXE_roas"))
+                .args(line.split_whitespace())
+                .current_dir(folder.path(""))
+                .env("ROAS_DB", "roas.db")
+                // No address space for the memory of threads that do not use it.
+                .env("MALLOC_ARENA_MAX", "1");
+            let answer = Answer::of(command);
+            match answer.code {
+                Some(0) => worked += 1,
+                Some(1) => {
+                    answer.failure();
+                    told += 1;
+                }
+                // A signal; the runtime, which panics without threads; the system's own loader.
+                None | Some(101 | 127) => died += 1,
+                Some(_) => panic!("{limit_kib} KiB, {line}: {answer:?}"),
+            }
+        }
+
+        folder.run("check --db roas.db").text();
+        let acknowledged = fs::read_to_string(folder.path("acks")).unwrap();
+        let acknowledged = round * EVENTS + acknowledged.lines().count() as u64;
+        let found = stored();
+        assert!(found >= acknowledged, "{found} of {acknowledged}");
+        folder.run("ingest --db roas.db input").text();
+        assert_eq!(stored(), (round + 1) * EVENTS);
+    }
+    assert!(
+        worked > 10 && told > 0 && died > 0,
+        "{worked} {told} {died}"
+    );
+    for name in folder.names() {
+        if name.ends_with("000.db") {
+            folder.run(&format!("check --db {name}")).text();
+        }
+    }
 }
