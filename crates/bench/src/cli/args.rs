@@ -87,6 +87,7 @@ pub(super) struct NeighbourArgs {
     rest: Option<f64>,
 }
 
+#[cfg(feature = "engines")]
 impl NeighbourArgs {
     /// Whether it is told which there are.
     pub(super) const fn are_chosen(&self) -> bool {
@@ -152,6 +153,7 @@ impl ScenarioArgs {
 
 impl LoadArgs {
     /// Whether it is told how long to run.
+    #[cfg(feature = "engines")]
     pub(super) const fn has_length(&self) -> bool {
         self.duration.is_some() || self.operations.is_some()
     }
