@@ -7,11 +7,11 @@ use std::sync::Arc;
 use fastrand::Rng;
 use nix::time::{ClockId, clock_gettime};
 use roas_db::{Config, Database, Durability};
-use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, message_with_id};
-use roas_domain::{ActivityRepository, Effect, RepositoryError};
+use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, message_with_id};
+use roas_domain::{ActivityRepository, Effect, LeaderboardLimit, RepositoryError};
 use serde::{Deserialize, Serialize};
 
-use super::linearizable::{Call, Operation, Said, check};
+use super::linearizable::{Call, Operation, Said, Who, check};
 use super::part::{Actor, Part};
 use super::{Broken, Fault, Findings, Round};
 use crate::engine::BoxError;
@@ -21,13 +21,17 @@ const PROCESSES: u64 = 2;
 const TASKS: u64 = 4;
 const CALLS: u64 = 20;
 
+/// Calls of each task where the guild is asked as a whole: they are all explained together.
+const CALLS_OF_A_WHOLE: u64 = 15;
+
 /// Members of a history.
 const MEMBERS: u64 = 3;
 
-/// Histories of one round. Each has members of its own, so that they can share a file.
+/// Histories of one round. Each has a guild of its own, so that they can share a file.
 const HISTORIES: u64 = 10;
 
-/// Two processes that record, adjust and find the same members at the same time.
+/// Two processes that record, adjust and find the same members at the same time, and in every second
+/// history ask for the guild's leaderboard and their places in it.
 #[derive(Debug)]
 pub struct Histories {
     /// The program that is started: `roas-bench` itself.
@@ -49,7 +53,7 @@ impl Fault for Histories {
     }
 
     fn about(&self) -> &'static str {
-        "record, adjust and find of two processes with four tasks each: explained by the sequential model"
+        "records, adjustments, looks, leaderboards and ranks of two processes: explained by the sequential model"
     }
 
     fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
@@ -111,7 +115,7 @@ pub async fn history(
 ) -> Result<Vec<Operation>, RepositoryError> {
     let share = Share {
         seed,
-        number: 0,
+        number: seed % HISTORIES,
         process: 0,
     };
     take_share(repository, share).await
@@ -128,7 +132,12 @@ async fn take_share(
             let mut rng = Rng::with_seed(share.seed ^ (lane << 32));
             tokio::spawn(async move {
                 let mut operations = Vec::new();
-                for number in 0..CALLS {
+                let calls = if is_whole(share.number) {
+                    CALLS_OF_A_WHOLE
+                } else {
+                    CALLS
+                };
+                for number in 0..calls {
                     let call = draw(&mut rng, share.number, lane * CALLS + number);
                     if let Some(operation) = perform(&*repository, call).await? {
                         operations.push(operation);
@@ -148,10 +157,17 @@ async fn take_share(
     Ok(operations)
 }
 
+/// Whether a history asks for the guild as a whole, too.
+const fn is_whole(history: u64) -> bool {
+    history % 2 == 1
+}
+
 /// A call: ids repeat now and then, times come in any order.
 fn draw(rng: &mut Rng, history: u64, number: u64) -> Call {
     let ids = PROCESSES * TASKS * CALLS;
-    let user = history * MEMBERS + rng.u64(0..MEMBERS) + 1;
+    let guild = history + 1;
+    let user = rng.u64(0..MEMBERS) + 1;
+    let who = Who { guild, user };
     let at = MIDNIGHT + rng.i64(0..10) * 50;
     match rng.u8(0..10) {
         0..4 => {
@@ -161,15 +177,17 @@ fn draw(rng: &mut Rng, history: u64, number: u64) -> Call {
                 number
             };
             // An id is one member's, whoever draws it.
-            let id = (history * ids + number) * MEMBERS + user % MEMBERS + 1;
-            Call::Record { user, id, at }
+            let id = (history * ids + number) * MEMBERS + user;
+            Call::Record { who, id, at }
         }
         4..6 => Call::Adjust {
-            user,
+            who,
             delta: f64::from(rng.i8(-3..4)) * 0.5,
             at,
         },
-        _ => Call::Find { user },
+        6 | 7 if is_whole(history) => Call::Board { guild, at },
+        8 if is_whole(history) => Call::Rank { who, at },
+        _ => Call::Find { who },
     }
 }
 
@@ -178,25 +196,35 @@ async fn perform(
     repository: &dyn ActivityRepository,
     call: Call,
 ) -> Result<Option<Operation>, RepositoryError> {
-    let member = call.member();
     let called_ns = now_ns();
     let answer = match call {
-        Call::Record { id, at, .. } => repository
-            .record(message_with_id(id, member, at))
+        Call::Record { who, id, at } => repository
+            .record(message_with_id(id, who.key(), at))
             .await
             .map(Said::recorded),
         Call::Adjust {
+            who,
             delta: by,
             at: when,
-            ..
         } => repository
-            .adjust_score(member, delta(by), at(when))
+            .adjust_score(who.key(), delta(by), at(when))
             .await
             .map(Said::shown),
-        Call::Find { .. } => repository
-            .find_member(member)
+        Call::Find { who } => repository
+            .find_member(who.key())
             .await
             .map(|found| found.map_or(Said::Nothing, Said::shown)),
+        Call::Board {
+            guild: id,
+            at: when,
+        } => repository
+            .top_scores(guild(id), at(when), LeaderboardLimit::default())
+            .await
+            .map(|entries| Said::board(&entries)),
+        Call::Rank { who, at: when } => repository
+            .score_rank(who.key(), at(when))
+            .await
+            .map(Said::ranked),
     };
     let answered_ns = now_ns();
     let said = match answer {
