@@ -24,7 +24,7 @@ use std::sync::Arc;
 use shuttle::scheduler::{PctScheduler, RandomScheduler, UncontrolledNondeterminismCheckScheduler};
 use shuttle::{FailurePersistence, Runner};
 
-use scenario::{Caller, Scenario};
+use scenario::Scenario;
 use store::Store;
 use sync::Flaw;
 
@@ -118,7 +118,7 @@ fn a_mistake_in_a_hand_over_is_found() {
     ] {
         sync::make(Some(flaw));
         let found = (0..1_000)
-            .filter(|&seed| !Scenario::of(seed).callers.contains(&Caller::Panics))
+            .filter(|&seed| !Scenario::of(seed).fails())
             .find_map(|seed| run(&store, seed).err());
         sync::make(None);
         let found = found.unwrap_or_else(|| panic!("{flaw:?} is not found"));
