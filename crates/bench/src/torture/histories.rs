@@ -1,17 +1,21 @@
 //! Histories of concurrent calls, by tasks and by processes, held against the sequential model.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use fastrand::Rng;
+use nix::sys::signal::Signal;
 use nix::time::{ClockId, clock_gettime};
 use roas_db::{Config, Database, Durability};
-use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, message_with_id};
-use roas_domain::{ActivityRepository, Effect, RepositoryError};
+use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, message_with_id};
+use roas_domain::{
+    ActivityRepository, Effect, LeaderboardLimit, RepositoryError, RepositoryErrorKind,
+};
 use serde::{Deserialize, Serialize};
 
-use super::linearizable::{Call, Operation, Said, check};
+use super::linearizable::{Call, Operation, Said, Who, check};
 use super::part::{Actor, Part};
 use super::{Broken, Fault, Findings, Round};
 use crate::engine::BoxError;
@@ -21,13 +25,24 @@ const PROCESSES: u64 = 2;
 const TASKS: u64 = 4;
 const CALLS: u64 = 20;
 
+/// Calls of each task where the guild is asked as a whole: they are all explained together.
+const CALLS_OF_A_WHOLE: u64 = 15;
+
+/// Calls of each task where a process is killed, and another one comes after it.
+const CALLS_OF_A_CUT: u64 = 10;
+
 /// Members of a history.
 const MEMBERS: u64 = 3;
 
-/// Histories of one round. Each has members of its own, so that they can share a file.
+/// Histories of one round. Each has a guild of its own, so that they can share a file.
 const HISTORIES: u64 = 10;
 
-/// Two processes that record, adjust and find the same members at the same time.
+/// From which of them on a process is killed in the midst of it.
+const FIRST_CUT: u64 = 8;
+
+/// Two processes that record, adjust and find the same members at the same time, and in every second
+/// history ask for the guild's leaderboard and their places in it. In the last ones, one of them is
+/// killed.
 #[derive(Debug)]
 pub struct Histories {
     /// The program that is started: `roas-bench` itself.
@@ -41,6 +56,48 @@ struct Share {
     /// The history's number, from which its members and ids follow.
     number: u64,
     process: u64,
+    /// Calls of each task.
+    calls: u64,
+    /// Whether to say each call before it is made, and each answer: of who is killed, that is all
+    /// that is known.
+    aloud: bool,
+}
+
+impl Share {
+    fn new(seed: u64, number: u64, process: u64) -> Self {
+        let cut = number >= FIRST_CUT;
+        Self {
+            seed,
+            number,
+            process,
+            calls: if cut {
+                CALLS_OF_A_CUT
+            } else if is_whole(number) {
+                CALLS_OF_A_WHOLE
+            } else {
+                CALLS
+            },
+            aloud: cut && process == VICTIM,
+        }
+    }
+
+    fn written(self) -> Result<String, Broken> {
+        serde_json::to_string(&self).map_err(Broken::new)
+    }
+}
+
+/// The process that is killed.
+const VICTIM: u64 = 1;
+
+/// What a process says that plays its share aloud.
+#[derive(Debug, Serialize, Deserialize)]
+enum Note {
+    /// A call is about to be made: its place among the calls of the history.
+    Called(u64, Operation),
+    /// It was answered; `None` where the answer is that nothing was applied.
+    Answered(u64, Option<Operation>),
+    /// That was all.
+    Done,
 }
 
 impl Fault for Histories {
@@ -49,7 +106,7 @@ impl Fault for Histories {
     }
 
     fn about(&self) -> &'static str {
-        "record, adjust and find of two processes with four tasks each: explained by the sequential model"
+        "records, looks, leaderboards and ranks of two processes, one of them killed at times: explained by the sequential model"
     }
 
     fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
@@ -64,14 +121,19 @@ impl Fault for Histories {
         for number in 0..HISTORIES {
             let seed = rng.u64(..);
             for (process, actor) in (0..).zip(&mut processes) {
-                let share = Share {
-                    seed,
-                    number,
-                    process,
-                };
-                actor.tell(&serde_json::to_string(&share).map_err(Broken::new)?)?;
+                actor.tell(&Share::new(seed, number, process).written()?)?;
             }
             let mut operations: Vec<Operation> = Vec::new();
+            if number >= FIRST_CUT {
+                let victim = processes.remove(usize::try_from(VICTIM).map_err(Broken::new)?);
+                let calls = PROCESSES * TASKS * CALLS_OF_A_CUT;
+                operations.extend(killed(victim, rng.u64(0..calls))?);
+                findings.count("processes killed", 1);
+                // Those who come later see what has become of it all.
+                let mut successor = Actor::start(&self.executable, &part)?;
+                successor.tell(&Share::new(seed, number, PROCESSES).written()?)?;
+                processes.push(successor);
+            }
             for actor in &mut processes {
                 let part: Vec<Operation> =
                     serde_json::from_str(&actor.hear()?).map_err(Broken::new)?;
@@ -86,6 +148,32 @@ impl Fault for Histories {
     }
 }
 
+/// Kills a process when it has said so much, and answers all that it has said: a call without an answer
+/// may have taken effect or not.
+fn killed(mut victim: Actor, notes: u64) -> Result<Vec<Operation>, Broken> {
+    let mut operations = BTreeMap::new();
+    let mut take = |line: &str| {
+        // What a kill cuts off is no note.
+        match serde_json::from_str(line) {
+            Ok(Note::Called(place, operation) | Note::Answered(place, Some(operation))) => {
+                operations.insert(place, operation)
+            }
+            Ok(Note::Answered(place, None)) => operations.remove(&place),
+            Ok(Note::Done) | Err(_) => return false,
+        };
+        true
+    };
+    let mut goes_on = true;
+    for _ in 0..notes {
+        goes_on = goes_on && take(&victim.hear()?);
+    }
+    victim.signal(Signal::SIGKILL)?;
+    while goes_on && let Ok(line) = victim.hear() {
+        goes_on = take(&line);
+    }
+    Ok(operations.into_values().collect())
+}
+
 /// The side of a process that takes part.
 pub(super) async fn take_part(database: PathBuf) -> Result<(), BoxError> {
     let database = Database::open(Config::new(database).durability(Durability::Normal)).await?;
@@ -94,7 +182,11 @@ pub(super) async fn take_part(database: PathBuf) -> Result<(), BoxError> {
     for line in io::stdin().lock().lines() {
         let share: Share = serde_json::from_str(&line?)?;
         let operations = take_share(&repository, share).await?;
-        writeln!(io::stdout(), "{}", serde_json::to_string(&operations)?)?;
+        if share.aloud {
+            say(&Note::Done)?;
+        } else {
+            writeln!(io::stdout(), "{}", serde_json::to_string(&operations)?)?;
+        }
     }
     database.close().await?;
     Ok(())
@@ -109,12 +201,7 @@ pub async fn history(
     repository: &Arc<dyn ActivityRepository>,
     seed: u64,
 ) -> Result<Vec<Operation>, RepositoryError> {
-    let share = Share {
-        seed,
-        number: 0,
-        process: 0,
-    };
-    take_share(repository, share).await
+    take_share(repository, Share::new(seed, seed % FIRST_CUT, 0)).await
 }
 
 async fn take_share(
@@ -128,11 +215,22 @@ async fn take_share(
             let mut rng = Rng::with_seed(share.seed ^ (lane << 32));
             tokio::spawn(async move {
                 let mut operations = Vec::new();
-                for number in 0..CALLS {
-                    let call = draw(&mut rng, share.number, lane * CALLS + number);
-                    if let Some(operation) = perform(&*repository, call).await? {
-                        operations.push(operation);
+                for number in 0..share.calls {
+                    let place = lane * CALLS + number;
+                    let asked = Operation {
+                        call: draw(&mut rng, share.number, place),
+                        called_ns: now_ns(),
+                        said: Said::Unknown,
+                        answered_ns: u64::MAX,
+                    };
+                    if share.aloud {
+                        say(&Note::Called(place, asked.clone()))?;
                     }
+                    let answered = perform(&*repository, asked).await?;
+                    if share.aloud {
+                        say(&Note::Answered(place, answered.clone()))?;
+                    }
+                    operations.extend(answered);
                 }
                 Ok(operations)
             })
@@ -141,17 +239,34 @@ async fn take_share(
     let mut operations = Vec::new();
     for task in tasks {
         operations.extend(task.await.unwrap_or_else(|error| {
-            let kind = roas_domain::RepositoryErrorKind::Internal;
+            let kind = RepositoryErrorKind::Internal;
             Err(RepositoryError::with_source(kind, "a task failed", error))
         })?);
     }
     Ok(operations)
 }
 
+/// Says it to whoever has started this process, in one piece.
+fn say(note: &Note) -> Result<(), RepositoryError> {
+    let failed = |error: io::Error| {
+        let kind = RepositoryErrorKind::Internal;
+        RepositoryError::with_source(kind, "nobody listens", error)
+    };
+    let line = serde_json::to_string(note).map_err(|error| failed(error.into()))? + "\n";
+    io::stdout().write_all(line.as_bytes()).map_err(failed)
+}
+
+/// Whether a history asks for the guild as a whole, too.
+const fn is_whole(history: u64) -> bool {
+    history % 2 == 1
+}
+
 /// A call: ids repeat now and then, times come in any order.
 fn draw(rng: &mut Rng, history: u64, number: u64) -> Call {
-    let ids = PROCESSES * TASKS * CALLS;
-    let user = history * MEMBERS + rng.u64(0..MEMBERS) + 1;
+    let ids = (PROCESSES + 1) * TASKS * CALLS;
+    let guild = history + 1;
+    let user = rng.u64(0..MEMBERS) + 1;
+    let who = Who { guild, user };
     let at = MIDNIGHT + rng.i64(0..10) * 50;
     match rng.u8(0..10) {
         0..4 => {
@@ -161,42 +276,53 @@ fn draw(rng: &mut Rng, history: u64, number: u64) -> Call {
                 number
             };
             // An id is one member's, whoever draws it.
-            let id = (history * ids + number) * MEMBERS + user % MEMBERS + 1;
-            Call::Record { user, id, at }
+            let id = (history * ids + number) * MEMBERS + user;
+            Call::Record { who, id, at }
         }
         4..6 => Call::Adjust {
-            user,
+            who,
             delta: f64::from(rng.i8(-3..4)) * 0.5,
             at,
         },
-        _ => Call::Find { user },
+        6 | 7 if is_whole(history) => Call::Board { guild, at },
+        8 if is_whole(history) => Call::Rank { who, at },
+        _ => Call::Find { who },
     }
 }
 
 /// Makes a call, and takes down what it says. `None` where it says that nothing was applied.
 async fn perform(
     repository: &dyn ActivityRepository,
-    call: Call,
+    asked: Operation,
 ) -> Result<Option<Operation>, RepositoryError> {
-    let member = call.member();
-    let called_ns = now_ns();
-    let answer = match call {
-        Call::Record { id, at, .. } => repository
-            .record(message_with_id(id, member, at))
+    let answer = match asked.call {
+        Call::Record { who, id, at } => repository
+            .record(message_with_id(id, who.key(), at))
             .await
             .map(Said::recorded),
         Call::Adjust {
+            who,
             delta: by,
             at: when,
-            ..
         } => repository
-            .adjust_score(member, delta(by), at(when))
+            .adjust_score(who.key(), delta(by), at(when))
             .await
             .map(Said::shown),
-        Call::Find { .. } => repository
-            .find_member(member)
+        Call::Find { who } => repository
+            .find_member(who.key())
             .await
             .map(|found| found.map_or(Said::Nothing, Said::shown)),
+        Call::Board {
+            guild: id,
+            at: when,
+        } => repository
+            .top_scores(guild(id), at(when), LeaderboardLimit::default())
+            .await
+            .map(|entries| Said::board(&entries)),
+        Call::Rank { who, at: when } => repository
+            .score_rank(who.key(), at(when))
+            .await
+            .map(Said::ranked),
     };
     let answered_ns = now_ns();
     let said = match answer {
@@ -206,10 +332,9 @@ async fn perform(
         Err(error) => return Err(error),
     };
     Ok(Some(Operation {
-        call,
-        called_ns,
         said,
         answered_ns,
+        ..asked
     }))
 }
 

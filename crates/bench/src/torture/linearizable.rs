@@ -4,26 +4,46 @@
 //!
 //! The search is that of Wing and Gong with Lowe's memory: an operation may come next if it was
 //! called before the first answer that is still due; what has been tried from a set of operations
-//! and a state is not tried again. Histories are taken apart by member before, since the port's
-//! members do not depend on each other (as long as ids are not shared between them).
+//! and a state is not tried again. Histories are taken apart before: by guild, and a guild of which
+//! nobody asked as a whole by member, since the port's members do not depend on each other (as long
+//! as ids are not shared between them).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use roas_domain::testing::Model;
-use roas_domain::testing::fixtures::{at, delta, event_id, member};
-use roas_domain::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
+use roas_domain::testing::fixtures::{at, delta, event_id, guild, member};
+use roas_domain::{
+    ActivityEvent, ActivityRecord, EventOutcome, LeaderboardLimit, MemberKey, Rank, ScoreEntry,
+};
 use serde::{Deserialize, Serialize};
 
-/// The most operations of one member that a history may have: they are counted in bits.
+/// The most operations that are explained together: they are counted in bits.
 const MOST: usize = 128;
 
-/// What was asked. Ids and times are plain numbers, so that processes can tell each other.
+/// A member, in plain numbers, so that processes can tell each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Who {
+    /// The guild.
+    pub guild: u64,
+    /// The user.
+    pub user: u64,
+}
+
+impl Who {
+    /// As the port has it.
+    #[must_use]
+    pub fn key(self) -> MemberKey {
+        member(self.guild, self.user)
+    }
+}
+
+/// What was asked. Ids and times are plain numbers, too.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Call {
     /// A message.
     Record {
         /// Who wrote it.
-        user: u64,
+        who: Who,
         /// Its id.
         id: u64,
         /// When, in Unix seconds.
@@ -32,7 +52,7 @@ pub enum Call {
     /// A change to a score.
     Adjust {
         /// Whose.
-        user: u64,
+        who: Who,
         /// By how much.
         delta: f64,
         /// When, in Unix seconds.
@@ -41,47 +61,73 @@ pub enum Call {
     /// A look at a member.
     Find {
         /// At whom.
-        user: u64,
+        who: Who,
+    },
+    /// A look at a guild's leaderboard by score, all of it.
+    Board {
+        /// Which guild's.
+        guild: u64,
+        /// As of when, in Unix seconds.
+        at: i64,
+    },
+    /// A look at a member's place.
+    Rank {
+        /// Whose.
+        who: Who,
+        /// As of when, in Unix seconds.
+        at: i64,
     },
 }
 
 impl Call {
-    /// Whom it is about.
+    /// The guild that it is about.
     #[must_use]
-    pub const fn user(&self) -> u64 {
+    pub const fn guild(&self) -> u64 {
         match *self {
-            Self::Record { user, .. } | Self::Adjust { user, .. } | Self::Find { user } => user,
+            Self::Record { who, .. }
+            | Self::Adjust { who, .. }
+            | Self::Find { who }
+            | Self::Rank { who, .. } => who.guild,
+            Self::Board { guild, .. } => guild,
         }
     }
 
-    /// The member that it is about.
+    /// The member that it is about, where the others of the guild have no part in its answer.
     #[must_use]
-    pub fn member(&self) -> MemberKey {
-        member(1, self.user())
+    pub const fn member(&self) -> Option<Who> {
+        match *self {
+            Self::Record { who, .. } | Self::Adjust { who, .. } | Self::Find { who } => Some(who),
+            Self::Board { .. } | Self::Rank { .. } => None,
+        }
     }
 
     /// What the model answers, and becomes.
     fn apply(&self, model: &mut Model) -> Said {
         match *self {
-            Self::Record { id, at: when, .. } => Said::recorded(model.record(&ActivityEvent {
+            Self::Record { who, id, at: when } => Said::recorded(model.record(&ActivityEvent {
                 id: Some(event_id(id)),
-                member: self.member(),
+                member: who.key(),
                 at: at(when),
             })),
             Self::Adjust {
+                who,
                 delta: by,
                 at: when,
-                ..
-            } => Said::shown(model.adjust_score(self.member(), delta(by), at(when))),
-            Self::Find { .. } => model
-                .find_member(self.member())
+            } => Said::shown(model.adjust_score(who.key(), delta(by), at(when))),
+            Self::Find { who } => model
+                .find_member(who.key())
                 .map_or(Said::Nothing, Said::shown),
+            Self::Board {
+                guild: id,
+                at: when,
+            } => Said::board(&model.top_scores(guild(id), at(when), LeaderboardLimit::default())),
+            Self::Rank { who, at: when } => Said::ranked(model.score_rank(who.key(), at(when))),
         }
     }
 }
 
 /// What was answered.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Said {
     /// The member's record, and whether the score was renewed.
     Shown {
@@ -94,6 +140,10 @@ pub enum Said {
         /// Messages counted.
         messages: u64,
     },
+    /// The members in the order of their scores: user, bits of the score, when last scored.
+    Board(Vec<(u64, u64, i64)>),
+    /// The member's place, and of how many.
+    Ranked(u64, u64),
     /// The id was known.
     Duplicate,
     /// Nothing is known of the member.
@@ -112,6 +162,27 @@ impl Said {
             last_message_at: record.last_message_at.get(),
             messages: record.messages,
         }
+    }
+
+    /// The answer that shows a leaderboard.
+    #[must_use]
+    pub fn board(entries: &[ScoreEntry]) -> Self {
+        let place = |entry: &ScoreEntry| {
+            (
+                entry.user.get(),
+                entry.score.get().to_bits(),
+                entry.last_message_at.get(),
+            )
+        };
+        Self::Board(entries.iter().map(place).collect())
+    }
+
+    /// The answer that shows a place.
+    #[must_use]
+    pub fn ranked(rank: Option<Rank>) -> Self {
+        rank.map_or(Self::Nothing, |rank| {
+            Self::Ranked(rank.position, rank.members)
+        })
     }
 
     /// The answer to a message.
@@ -140,7 +211,7 @@ impl Said {
 }
 
 /// One operation of a history. Times are of one clock for all processes, in nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// What was asked.
     pub call: Call,
@@ -166,20 +237,29 @@ impl Operation {
 ///
 /// # Errors
 ///
-/// The operations of a member for which there is no order, as text.
+/// The operations for which there is no order, as text.
 pub fn check(history: &[Operation]) -> Result<(), String> {
-    let mut members: BTreeMap<u64, Vec<Operation>> = BTreeMap::new();
+    let whole: BTreeSet<u64> = history
+        .iter()
+        .filter(|operation| operation.call.member().is_none())
+        .map(|operation| operation.call.guild())
+        .collect();
+    let mut parts: BTreeMap<(u64, Option<Who>), Vec<Operation>> = BTreeMap::new();
     for operation in history {
-        members
-            .entry(operation.call.user())
-            .or_default()
-            .push(*operation);
+        let guild = operation.call.guild();
+        let member = operation.call.member();
+        let part = (guild, member.filter(|_| !whole.contains(&guild)));
+        parts.entry(part).or_default().push(operation.clone());
     }
-    for (user, mut operations) in members {
+    for ((guild, member), mut operations) in parts {
+        let of = member.map_or_else(
+            || format!("guild {guild}"),
+            |who| format!("member {} of guild {guild}", who.user),
+        );
         if operations.len() > MOST {
+            let count = operations.len();
             return Err(format!(
-                "{} operations of member {user} are more than can be explained",
-                operations.len()
+                "{count} operations of {of} are more than can be explained"
             ));
         }
         operations.sort_by_key(|operation| operation.called_ns);
@@ -189,7 +269,7 @@ pub fn check(history: &[Operation]) -> Result<(), String> {
                 .map(|operation| format!("{operation:?}"))
                 .collect();
             return Err(format!(
-                "no order explains what member {user} was answered:\n{}",
+                "no order explains what was answered of {of}:\n{}",
                 shown.join("\n")
             ));
         }
@@ -197,27 +277,25 @@ pub fn check(history: &[Operation]) -> Result<(), String> {
     Ok(())
 }
 
-/// A member's record in a form that can be remembered: score, last time, messages.
-type State = (u64, i64, u64);
+/// A member's record in a form that can be remembered: user, score, last time, messages.
+type State = (u64, u64, i64, u64);
 
-/// The search for an order of one member's operations.
+/// The search for an order of operations.
 struct Search<'a> {
     operations: &'a [Operation],
-    member: MemberKey,
-    tried: HashSet<(u128, Option<State>)>,
+    tried: HashSet<(u128, Vec<State>)>,
 }
 
 impl<'a> Search<'a> {
     fn over(operations: &'a [Operation]) -> Self {
         Self {
             operations,
-            member: operations[0].call.member(),
             tried: HashSet::new(),
         }
     }
 
     /// Whether those that are not `done` can follow on `model`. Which ids the model knows follows
-    /// from what is done, so that the member's record is all there is to remember of it.
+    /// from what is done, so that the members' records are all there is to remember of it.
     fn succeeds(&mut self, done: u128, model: &Model) -> bool {
         let open = || {
             (0..)
@@ -231,18 +309,18 @@ impl<'a> Search<'a> {
             // Those that are left may never have taken effect.
             return true;
         }
-        let record = model.find_member(self.member).map(|record| {
+        let records = model.records().map(|record| {
             (
+                record.member.user.get(),
                 record.score.get().to_bits(),
                 record.last_message_at.get(),
                 record.messages,
             )
         });
-        let next: Vec<(u32, Operation)> = open()
+        let next: Vec<(u32, &Operation)> = open()
             .filter(|(_, operation)| operation.called_ns <= first_due)
-            .map(|(place, operation)| (place, *operation))
             .collect();
-        if !self.tried.insert((done, record)) {
+        if !self.tried.insert((done, records.collect())) {
             return false;
         }
         next.into_iter().any(|(place, operation)| {
@@ -258,10 +336,12 @@ impl<'a> Search<'a> {
 mod tests {
     use super::*;
 
+    const WHO: Who = Who { guild: 1, user: 1 };
+
     fn record(id: u64, called_ns: u64, answered_ns: u64, messages: u64) -> Operation {
         Operation {
             call: Call::Record {
-                user: 1,
+                who: WHO,
                 id,
                 at: 1_000,
             },
@@ -287,7 +367,7 @@ mod tests {
             },
         };
         Operation {
-            call: Call::Find { user: 1 },
+            call: Call::Find { who: WHO },
             called_ns,
             said,
             answered_ns,
@@ -321,9 +401,63 @@ mod tests {
             said: Said::Unknown,
             ..record(1, 0, 10, 1)
         };
-        check(&[unknown, find(20, 30, 0)]).unwrap();
-        check(&[unknown, find(20, 30, 1)]).unwrap();
-        check(&[unknown, find(20, 30, 0), find(40, 50, 1)]).unwrap();
-        check(&[unknown, find(20, 30, 1), find(40, 50, 0)]).unwrap_err();
+        let unknown = || unknown.clone();
+        check(&[unknown(), find(20, 30, 0)]).unwrap();
+        check(&[unknown(), find(20, 30, 1)]).unwrap();
+        check(&[unknown(), find(20, 30, 0), find(40, 50, 1)]).unwrap();
+        check(&[unknown(), find(20, 30, 1), find(40, 50, 0)]).unwrap_err();
+    }
+
+    fn board(called_ns: u64, answered_ns: u64, users: &[u64]) -> Operation {
+        let places = users.iter().map(|&user| (user, 1_f64.to_bits(), 1_000));
+        Operation {
+            call: Call::Board {
+                guild: 1,
+                at: 1_000,
+            },
+            called_ns,
+            said: Said::Board(places.collect()),
+            answered_ns,
+        }
+    }
+
+    fn record_of(user: u64, called_ns: u64, answered_ns: u64) -> Operation {
+        let who = Who { user, ..WHO };
+        let call = Call::Record {
+            who,
+            id: user,
+            at: 1_000,
+        };
+        Operation {
+            call,
+            ..record(user, called_ns, answered_ns, 1)
+        }
+    }
+
+    #[test]
+    fn a_leaderboard_is_one_look_at_all_members() {
+        let (first, second) = (record_of(1, 0, 10), record_of(2, 20, 30));
+        let history = |users: &[u64]| [first.clone(), second.clone(), board(25, 40, users)];
+        check(&history(&[1])).unwrap();
+        check(&history(&[1, 2])).unwrap();
+        check(&history(&[])).unwrap_err();
+        // The second was seen, and the first, who was answered before it began, was not.
+        check(&history(&[2])).unwrap_err();
+    }
+
+    #[test]
+    fn a_place_goes_with_what_was_seen_of_the_others() {
+        let place = |position, members| Operation {
+            call: Call::Rank {
+                who: Who { user: 2, ..WHO },
+                at: 1_000,
+            },
+            said: Said::Ranked(position, members),
+            ..board(50, 60, &[])
+        };
+        let history = |rank| [record_of(1, 0, 10), record_of(2, 20, 30), rank];
+        check(&history(place(2, 2))).unwrap();
+        check(&history(place(1, 1))).unwrap_err();
+        check(&history(place(1, 2))).unwrap_err();
     }
 }

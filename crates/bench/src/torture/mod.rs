@@ -26,7 +26,7 @@ use std::path::Path;
 
 pub use histories::{Histories, history};
 pub use kill::{Kill, START_WITHIN};
-pub use linearizable::{Call, Operation, Said, check};
+pub use linearizable::{Call, Operation, Said, Who, check};
 pub use load::Acknowledge;
 pub use neighbours::{Neighbours, RESOLVE_WITHIN};
 pub use part::{PART, play};

@@ -193,6 +193,16 @@ fn an_event_that_counts_twice_is_found() {
     assert!((0..10).any(|seed| !explained(Broken::by(Defect::CountedTwice), seed)));
 }
 
+#[test]
+fn a_stale_leaderboard_is_found() {
+    assert!((0..10).any(|seed| !explained(Broken::by(Defect::StaleBoards), seed)));
+}
+
+#[test]
+fn a_place_among_fewer_members_is_found() {
+    assert!((0..10).any(|seed| !explained(Broken::by(Defect::StaleRanks), seed)));
+}
+
 /// What is wrong with a repository.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Defect {
@@ -202,6 +212,10 @@ enum Defect {
     LostUpdates,
     /// Event ids are not looked at.
     CountedTwice,
+    /// Leaderboards are as they were when one was last asked for.
+    StaleBoards,
+    /// So are places.
+    StaleRanks,
 }
 
 /// A repository in memory with, perhaps, a defect.
@@ -210,6 +224,7 @@ struct Broken {
     sound: MemoryRepository,
     defect: Option<Defect>,
     seen: std::sync::Mutex<std::collections::HashMap<MemberKey, Option<ActivityRecord>>>,
+    before: std::sync::Mutex<Arc<MemoryRepository>>,
     adjustments: std::sync::atomic::AtomicU64,
 }
 
@@ -219,6 +234,7 @@ impl Broken {
             sound: MemoryRepository::new(),
             defect: None,
             seen: std::sync::Mutex::default(),
+            before: std::sync::Mutex::default(),
             adjustments: std::sync::atomic::AtomicU64::new(0),
         }
     }
@@ -228,6 +244,12 @@ impl Broken {
             defect: Some(defect),
             ..Self::no()
         }
+    }
+
+    /// All as it was at the look before this one.
+    fn look(&self) -> Result<Arc<MemoryRepository>, RepositoryError> {
+        let now = Arc::new(MemoryRepository::from(self.sound.snapshot()?));
+        Ok(std::mem::replace(&mut *self.before.lock().unwrap(), now))
     }
 }
 
@@ -292,6 +314,11 @@ impl ActivityRepository for Broken {
         at: UnixSeconds,
         limit: LeaderboardLimit,
     ) -> Result<Vec<ScoreEntry>, RepositoryError> {
+        tokio::task::yield_now().await;
+        let before = self.look()?;
+        if self.defect == Some(Defect::StaleBoards) {
+            return before.top_scores(guild, at, limit).await;
+        }
         self.sound.top_scores(guild, at, limit).await
     }
 
@@ -309,6 +336,11 @@ impl ActivityRepository for Broken {
         member: MemberKey,
         at: UnixSeconds,
     ) -> Result<Option<Rank>, RepositoryError> {
+        tokio::task::yield_now().await;
+        let before = self.look()?;
+        if self.defect == Some(Defect::StaleRanks) {
+            return before.score_rank(member, at).await;
+        }
         self.sound.score_rank(member, at).await
     }
 

@@ -22,7 +22,7 @@ use crate::metrics::Meters;
 
 /// What a caller does with its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Caller {
+enum Caller {
     Waits,
     DoesNotWait,
     /// From a thread outside the runtime.
@@ -72,9 +72,12 @@ pub(super) struct Scenario {
     batch_limit: usize,
     /// Steps that the worker comes later than the callers: what has queued up is one batch then.
     worker_begins_after: u8,
-    pub(super) callers: Vec<Caller>,
+    callers: Vec<Caller>,
     end: End,
     runtime_ends: bool,
+    /// Whether the file is found to be another one when the first transaction is committed: its outcome
+    /// is unknown, and the connection cannot be opened anew.
+    file_moved: bool,
 }
 
 impl Scenario {
@@ -117,8 +120,14 @@ impl Scenario {
                 _ => End::Close(steps),
             },
             runtime_ends: rng.u8(0..4) == 0,
+            file_moved: rng.u8(0..8) == 0,
             callers,
         }
+    }
+
+    /// Whether somebody cannot be told what has become of his call.
+    pub(super) fn fails(&self) -> bool {
+        self.file_moved || self.callers.contains(&Caller::Panics)
     }
 
     /// One schedule of it, from beginning to end. Shuttle panics where nobody can go on any more.
@@ -133,7 +142,11 @@ impl Scenario {
         let config = WorkerConfig {
             factory: store.factory.clone(),
             journal_mode: store.journal_mode,
-            identity: store.identity,
+            identity: if self.file_moved {
+                store.another_file
+            } else {
+                store.identity
+            },
             batch_limit: self.batch_limit,
             clock: Arc::new(ManualClock::new(at(MIDNIGHT))),
             wal_watch,
@@ -202,13 +215,13 @@ impl Scenario {
 
     /// Whether what callers were told is what the file holds.
     fn check(&self, outcomes: Vec<Outcome>, stored: &BTreeMap<u64, u64>) {
-        let panics = self.callers.contains(&Caller::Panics);
+        let fails = self.fails();
         let mut unknown = 0;
         for outcome in outcomes {
             let user = outcome.user;
             let applied = stored.get(&user).copied().unwrap_or(0);
             // With room for all, whoever waited was in the queue: the end drains it.
-            if outcome.waited_before && self.queue_capacity >= self.callers.len() && !panics {
+            if outcome.waited_before && self.queue_capacity >= self.callers.len() && !fails {
                 assert!(
                     matches!(outcome.answer, Some(Ok(_))),
                     "of {user}: {outcome:?}"
@@ -217,7 +230,7 @@ impl Scenario {
             match outcome.answer {
                 None => assert!(applied <= 1, "of {user}, gone: {applied}"),
                 Some(Ok(_)) => assert_eq!(applied, 1, "of {user}, acknowledged"),
-                Some(Err(error)) if panics && error.effect() == Effect::Unknown => {
+                Some(Err(error)) if fails && error.effect() == Effect::Unknown => {
                     assert!(applied <= 1, "of {user}, unknown: {applied}");
                     unknown += 1;
                 }
@@ -229,7 +242,7 @@ impl Scenario {
                             RepositoryErrorKind::Closed => true,
                             RepositoryErrorKind::Overloaded =>
                                 outcome.caller == Caller::DoesNotWait,
-                            RepositoryErrorKind::Unavailable => panics,
+                            RepositoryErrorKind::Unavailable => fails,
                             _ => false,
                         },
                         "of {user}: {error}"
@@ -237,8 +250,12 @@ impl Scenario {
                 }
             }
         }
-        // Those beside whom the worker panicked; all others know.
-        assert!(unknown < self.batch_limit, "{unknown} unknown");
+        // Those of the transaction that failed; all others know. Whoever panics is one of it.
+        let panics = self.callers.contains(&Caller::Panics) && !self.file_moved;
+        assert!(
+            unknown <= self.batch_limit - usize::from(panics),
+            "{unknown} unknown"
+        );
     }
 }
 

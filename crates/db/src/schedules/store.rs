@@ -16,6 +16,7 @@ pub(super) struct Store {
     pub(super) factory: ConnectionFactory,
     pub(super) journal_mode: JournalMode,
     pub(super) identity: FileIdentity,
+    pub(super) another_file: FileIdentity,
     reader: Mutex<rusqlite::Connection>,
     guilds: AtomicU64,
     _folder: TempDir,
@@ -32,6 +33,7 @@ impl Store {
         Self {
             journal_mode,
             identity: FileIdentity::of(factory.path()).unwrap(),
+            another_file: FileIdentity::of(folder.path()).unwrap(),
             reader: Mutex::new(factory.open_reader(ReaderMode::Beside).unwrap()),
             guilds: AtomicU64::new(1),
             factory,
