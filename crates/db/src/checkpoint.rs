@@ -16,9 +16,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Row, ffi};
 
 use crate::metrics::{By, Meters};
+use crate::wal_file;
 
 /// Frames (pages of 4 KiB) that are not yet in the database, from which on the maintenance thread
 /// copies them: SQLite's own default.
@@ -102,9 +103,15 @@ impl WalState {
     }
 
     /// Copies all, and cuts the WAL file back to nothing. Waits for readers, under the busy
-    /// handler, and holds the write lock meanwhile.
+    /// handler, and holds the write lock meanwhile. Where it is not to be had, that is an error.
     pub(crate) fn after_truncating(connection: &Connection) -> rusqlite::Result<Self> {
-        Self::from(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+        let statement = &mut connection.prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")?;
+        let (busy, wal) = statement.query_row([], |row| Ok((row.get(0)?, Self::from_row(row)?)))?;
+        if busy {
+            let busy = ffi::Error::new(ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(busy, None));
+        }
+        Ok(wal)
     }
 
     /// Looks, and does nothing: tells the state beside another checkpoint, too.
@@ -113,10 +120,14 @@ impl WalState {
     }
 
     fn from(connection: &Connection, checkpoint: &str) -> rusqlite::Result<Self> {
-        connection.prepare_cached(checkpoint)?.query_row([], |row| {
-            let (frames, copied) = (row.get(1)?, row.get(2)?);
-            Ok(Self { frames, copied })
-        })
+        connection
+            .prepare_cached(checkpoint)?
+            .query_row([], Self::from_row)
+    }
+
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let (frames, copied) = (row.get(1)?, row.get(2)?);
+        Ok(Self { frames, copied })
     }
 }
 
@@ -169,11 +180,15 @@ impl WalWatch {
     }
 
     /// Looks at the WAL after a commit, and sees to it where it has grown. Answers how long to wait
-    /// before the next transaction, for the WAL's sake.
-    pub(crate) fn after_commit(&mut self, connection: &Connection, meters: &Meters) -> Duration {
+    /// before the next transaction, for the WAL's sake; an error where a sync has failed.
+    pub(crate) fn after_commit(
+        &mut self,
+        connection: &Connection,
+        meters: &Meters,
+    ) -> rusqlite::Result<Duration> {
         // An error here is the next statement's to report.
         let Ok(wal) = WalState::now(connection) else {
-            return Duration::ZERO;
+            return Ok(Duration::ZERO);
         };
         let added = wal.frames - std::mem::replace(&mut self.frames, wal.frames);
         let own = wal.frames - std::mem::replace(&mut self.seen, wal.frames);
@@ -188,20 +203,36 @@ impl WalWatch {
             let copied = self
                 .copy(connection)
                 .inspect_err(|error| tracing::warn!(%error, "the writer's checkpoint failed"));
-            meters.checkpointed(By::Writer, copied.ok(), Instant::now());
+            meters.checkpointed(By::Writer, copied.as_ref().ok().copied(), Instant::now());
+            refuse_failed_sync(copied)?;
         }
-        self.pace.pause(wal.frames, added, own)
+        Ok(self.pace.pause(wal.frames, added, own))
     }
 
-    /// Copies what can be copied; answers whether the WAL has no need to wait any longer.
-    pub(crate) fn is_relieved(&mut self, connection: &Connection) -> bool {
-        let Ok(wal) = self.copy(connection) else {
-            return false;
+    /// Copies what can be copied; answers whether the WAL has no need to wait any longer. An error
+    /// where a sync has failed.
+    pub(crate) fn is_relieved(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        let Some(wal) = refuse_failed_sync(self.copy(connection))? else {
+            return Ok(false);
         };
         if !wal.is_unknown() {
             self.seen = wal.frames;
         }
-        wal.is_copied()
+        Ok(wal.is_copied())
+    }
+
+    /// Moves all that the WAL holds into the database, and empties it, after a sync of it that may
+    /// have failed.
+    ///
+    /// The system does not try the same pages again, has them in its memory as if they were on the
+    /// disk, and says nothing of it when the file is synced later. To whoever reads the WAL after a
+    /// power cut it ends there, and what was acknowledged behind that place would be lost. Writing the
+    /// same bytes once more is no way out: on ext4 what was allocated for a write that failed reads as
+    /// zeros, whatever is written to it afterwards.
+    pub(crate) fn begin_anew(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let _turn = self.turn.wait();
+        WalState::after_truncating(connection)?;
+        wal_file::sync(connection)
     }
 
     /// Copies what can be copied, without waiting: where the maintenance is at it, nothing.
@@ -210,6 +241,22 @@ impl WalWatch {
             Some(_turn) => WalState::after_copying(connection),
             None => Ok(WalState::UNKNOWN),
         }
+    }
+}
+
+/// A checkpoint that was held up or failed is tried again, but for one whose sync has failed: the system
+/// tells that once, and what is committed from then on may not be on the disk although it was synced.
+fn refuse_failed_sync(copied: rusqlite::Result<WalState>) -> rusqlite::Result<Option<WalState>> {
+    match copied {
+        Ok(wal) => Ok(Some(wal)),
+        Err(error)
+            if error
+                .sqlite_error()
+                .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_FSYNC) =>
+        {
+            Err(error)
+        }
+        Err(_) => Ok(None),
     }
 }
 
@@ -279,7 +326,7 @@ mod tests {
             static SEEN: Cell<Option<(bool, WalState)>> = const { Cell::new(None) };
         }
         fn look(writer: &Connection) -> (bool, WalState) {
-            let relieved = watch(&CopyingTurn::default()).is_relieved(writer);
+            let relieved = watch(&CopyingTurn::default()).is_relieved(writer).unwrap();
             (relieved, WalState::now(writer).unwrap())
         }
         let folder = tempfile::tempdir().unwrap();
@@ -302,7 +349,7 @@ mod tests {
                 false
             }))
             .unwrap();
-        WalState::after_truncating(&copying).unwrap();
+        WalState::after_truncating(&copying).unwrap_err();
         let (relieved, beside) = SEEN.get().unwrap();
         assert!(!relieved);
         assert!(beside.frames > beside.copied, "{beside:?}");
@@ -323,10 +370,10 @@ mod tests {
         let mut watch = watch(&turn);
 
         let maintenance = turn.wait();
-        assert!(!watch.is_relieved(&writer));
+        assert!(!watch.is_relieved(&writer).unwrap());
         assert_eq!(WalState::now(&writer).unwrap().copied, 0);
         drop(maintenance);
-        assert!(watch.is_relieved(&writer));
+        assert!(watch.is_relieved(&writer).unwrap());
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Turns {
     since: Option<Instant>,
     /// When it last waited for one.
     waited_at: Option<Instant>,
+    /// When it passed its turn on, before the disk had to be waited for.
+    passed_on_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -84,6 +86,7 @@ impl Turns {
             patience: PATIENCE,
             since: None,
             waited_at: None,
+            passed_on_at: None,
         }
     }
 
@@ -93,6 +96,9 @@ impl Turns {
         let Some(queue) = self.queue.as_ref().filter(|_| self.since.is_none()) else {
             return waited;
         };
+        if let Some(passed_on_at) = self.passed_on_at.take() {
+            thread::sleep(GIVE_WAY.saturating_sub(passed_on_at.elapsed()));
+        }
         match queue.try_lock() {
             Ok(()) => {}
             Err(TryLockError::Error(_)) => return waited,
@@ -138,14 +144,14 @@ impl Turns {
         }
     }
 
-    /// Lets others have their turn, where there are any, while this writer waits for the disk. They
-    /// have the time to take it.
+    /// Lets others have their turn, where there are any, while this writer waits for the disk.
     pub(crate) fn pass_on(&mut self) {
         if let Some(queue) = &self.queue
             && self.has_neighbours()
             && self.since.take().is_some()
         {
             queue.unlock();
+            self.passed_on_at = Some(Instant::now());
         }
     }
 

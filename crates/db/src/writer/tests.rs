@@ -132,6 +132,37 @@ async fn a_transaction_takes_requests_up_to_the_limit_but_at_least_one() {
     assert_eq!(writer.stats().batches, 3);
 }
 
+/// Else a refused request that is tried alone would take others in, and be refused with them.
+#[tokio::test]
+async fn a_request_with_a_transaction_of_its_own_takes_nothing_in() {
+    let Idle {
+        folder,
+        writer,
+        worker,
+        connection,
+    } = idle(2);
+    connection
+        .execute_batch(
+            "CREATE TRIGGER no_thirteen BEFORE INSERT ON activity_meter WHEN new.user_id = 13
+             BEGIN SELECT raise(ABORT, 'not thirteen'); END",
+        )
+        .unwrap();
+    let mut calls = Vec::new();
+    for (id, user) in [(1, 13), (2, 1), (2, 1)] {
+        let event = message_with_id(id, member(1, user), MIDNIGHT);
+        calls.push(queue_record(&writer, event).await);
+    }
+    run(worker, connection, &writer).await;
+    drop(folder);
+    let mut outcomes = Vec::new();
+    for call in calls {
+        outcomes.push(call.await.unwrap());
+    }
+    outcomes[0].as_ref().unwrap_err();
+    assert!(matches!(outcomes[1], Ok(EventOutcome::Scored(_))));
+    assert!(matches!(outcomes[2], Ok(EventOutcome::Duplicate)));
+}
+
 #[tokio::test]
 async fn a_full_queue_is_overload_for_those_who_do_not_wait() {
     let Idle {

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
-use rusqlite::{Connection, ffi};
+use rusqlite::Connection;
 use tracing::field::Empty;
 
 use crate::busy;
-use crate::checkpoint::{WalState, WalWatch};
+use crate::checkpoint::WalWatch;
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
 use crate::error::{
     Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
@@ -24,7 +24,6 @@ use crate::migration::schema_changed;
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
 use crate::turns::Turns;
-use crate::wal_file;
 
 use super::Shared;
 use super::batch::Batch;
@@ -61,9 +60,9 @@ pub(crate) struct Worker {
     spins: bool,
     /// Between this process and others that write to the file.
     turns: Turns,
-    /// Whether a sync of the WAL may have failed since all of it was known to be on the disk: after a
-    /// commit, or in one that starts the WAL over.
-    unsynced: bool,
+    /// Whether a transaction takes in what arrives while it is applied. Not where each request has one
+    /// of its own.
+    absorbs: bool,
 }
 
 /// From how many callers on the detour over a task is worth it: waking one from a foreign thread
@@ -101,6 +100,15 @@ enum SessionEnd {
     Broken,
 }
 
+/// How long a connection that is opened anew may wait for locks.
+#[derive(Debug, Clone, Copy)]
+enum Patience {
+    /// Not at all.
+    None,
+    /// As long as those who wait for it have left.
+    OfCallers,
+}
+
 /// Why one attempt at a transaction failed. In all cases but `Unknown`, nothing was applied.
 #[derive(Debug)]
 enum Failed {
@@ -132,7 +140,7 @@ impl Worker {
             schema_cookie: None,
             spins: false,
             turns,
-            unsynced: false,
+            absorbs: true,
         }
     }
 
@@ -170,7 +178,7 @@ impl Worker {
                 if !self.receive() {
                     return;
                 }
-                match self.reopen() {
+                match self.reopen(Patience::OfCallers) {
                     Ok(connection) => connection,
                     Err(error) => {
                         self.fail_queued(&error);
@@ -178,13 +186,18 @@ impl Worker {
                     }
                 }
             };
-            if self.serve(&current) == SessionEnd::Drained {
+            let end = self.serve(&current);
+            drop(current);
+            if end == SessionEnd::Drained {
                 return;
             }
+            // At once, if that can be without waiting: until then, what other processes commit stands
+            // behind the place that a failed sync may have left in the WAL.
+            connection = self.reopen(Patience::None).ok();
         }
     }
 
-    fn reopen(&mut self) -> Result<Connection, RepositoryError> {
+    fn reopen(&mut self, patience: Patience) -> Result<Connection, RepositoryError> {
         let unavailable = |error: crate::OpenError| {
             RepositoryError::with_source(
                 error.kind(),
@@ -197,19 +210,23 @@ impl Worker {
         if FileIdentity::of(path).ok() != Some(self.config.identity) {
             return Err(file_moved(self.config.factory.path()));
         }
-        let since = self.queue.iter().map(|command| command.submitted_at).min();
         let factory = &self.config.factory;
-        let factory = factory.for_request(since.unwrap_or_else(Instant::now));
+        let now = Instant::now();
+        let since = match patience {
+            Patience::None => now.checked_sub(factory.retry().deadline()),
+            Patience::OfCallers => self.queue.iter().map(|command| command.submitted_at).min(),
+        };
+        let factory = factory.for_request(since.unwrap_or(now));
         let (connection, journal_mode) = factory.open_writer().map_err(unavailable)?;
         self.config.journal_mode = journal_mode;
-        if self.unsynced && self.syncs_apart() {
+        if self.syncs_apart() {
             factory
                 .retrying("begin the WAL anew", || {
-                    begin_wal_anew(&connection).map_err(Into::into)
+                    let anew = self.config.wal_watch.begin_anew(&connection);
+                    anew.map_err(Into::into)
                 })
                 .map_err(unavailable)?;
         }
-        self.unsynced = false;
         self.shared.reopened();
         tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
         Ok(connection)
@@ -285,30 +302,35 @@ impl Worker {
                 let WorkerConfig {
                     wal_watch, meters, ..
                 } = &mut self.config;
-                let pause = wal_watch.after_commit(connection, meters);
-                self.pause(connection, pause);
+                let paused = wal_watch
+                    .after_commit(connection, meters)
+                    .and_then(|pause| self.pause(connection, pause));
+                if paused.is_err() {
+                    return SessionEnd::Broken;
+                }
             }
         }
     }
 
     /// Waits for a WAL that cannot start over, until it can, at most for `pause`. Whoever closes the
-    /// database does not wait.
-    fn pause(&mut self, connection: &Connection, pause: Duration) {
+    /// database does not wait. Fails where a sync does.
+    fn pause(&mut self, connection: &Connection, pause: Duration) -> rusqlite::Result<()> {
         // Whoever calls meanwhile still has half of his time for the lock.
         let pause = pause.min(self.config.factory.retry().deadline() / 2);
         if pause.is_zero() {
-            return;
+            return Ok(());
         }
         self.turns.give_up();
         let until = Instant::now() + pause;
         self.shared.paused();
-        while !self.shared.is_closing() && !self.config.wal_watch.is_relieved(connection) {
+        while !self.shared.is_closing() && !self.config.wal_watch.is_relieved(connection)? {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             thread::sleep(left.min(LOOK_AGAIN));
         }
+        Ok(())
     }
 
     /// The next requests of the queue, up to the limit in events, but at least one.
@@ -395,7 +417,6 @@ impl Worker {
                     }
                     Err(Failed::Unknown(error)) => {
                         fail_all(commands, &error);
-                        self.unsynced = true;
                         return false;
                     }
                 }
@@ -431,7 +452,6 @@ impl Worker {
             self.turns.pass_on();
             if let Err(error) = self.shared.sync(connection) {
                 fail_all(commands, &error);
-                self.unsynced = true;
                 return false;
             }
         }
@@ -466,7 +486,7 @@ impl Worker {
         commands: &mut Vec<Command>,
     ) -> rusqlite::Result<()> {
         let mut events: usize = commands.iter().map(Command::events).sum();
-        while self.queue.is_empty() && events < self.config.batch_limit {
+        while self.absorbs && self.queue.is_empty() && events < self.config.batch_limit {
             let Some(mut command) = self.receiver.try_receive() else {
                 break;
             };
@@ -484,15 +504,16 @@ impl Worker {
     /// Each request in a transaction of its own. Where the connection breaks, those that are left
     /// wait for the next one.
     fn one_by_one(&mut self, sql: &mut WriteStatements<'_>, commands: Vec<Command>) -> bool {
+        self.absorbs = false;
         let mut commands = VecDeque::from(commands);
-        while let Some(command) = commands.pop_front() {
-            if !self.transact(sql, vec![command]) {
-                commands.append(&mut self.queue);
-                self.queue = commands;
-                return false;
-            }
+        let mut usable = true;
+        while usable && let Some(command) = commands.pop_front() {
+            usable = self.transact(sql, vec![command]);
         }
-        true
+        self.absorbs = true;
+        commands.append(&mut self.queue);
+        self.queue = commands;
+        usable
     }
 
     /// Looks at the schema anew where somebody has changed it since the transaction before. Within
@@ -560,23 +581,6 @@ impl Worker {
             )))),
         }
     }
-}
-
-/// Moves all that the WAL holds into the database, and empties it, after a sync of it that failed.
-///
-/// The system does not try the same pages again, has them in its memory as if they were on the disk, and
-/// says nothing of it when the file is synced later. To whoever reads the WAL after a power cut it ends
-/// there, and what was acknowledged behind that place would be lost. Writing the same bytes once more is
-/// no way out: on ext4 what was allocated for a write that failed reads as zeros, whatever is written to
-/// it afterwards.
-fn begin_wal_anew(connection: &Connection) -> rusqlite::Result<()> {
-    let emptied = WalState::after_truncating(connection)?;
-    if emptied.frames != 0 {
-        // A row, not an error: somebody reads a snapshot from it.
-        let busy = ffi::Error::new(ffi::SQLITE_BUSY);
-        return Err(rusqlite::Error::SqliteFailure(busy, None));
-    }
-    wal_file::sync(connection)
 }
 
 /// Ends a transaction that `failed`. Nothing of it was committed, whether or not that succeeds.
