@@ -100,15 +100,6 @@ enum SessionEnd {
     Broken,
 }
 
-/// How long a connection that is opened anew may wait for locks.
-#[derive(Debug, Clone, Copy)]
-enum Patience {
-    /// Not at all.
-    None,
-    /// As long as those who wait for it have left.
-    OfCallers,
-}
-
 /// Why one attempt at a transaction failed. In all cases but `Unknown`, nothing was applied.
 #[derive(Debug)]
 enum Failed {
@@ -178,7 +169,7 @@ impl Worker {
                 if !self.receive() {
                     return;
                 }
-                match self.reopen(Patience::OfCallers) {
+                match self.reopen() {
                     Ok(connection) => connection,
                     Err(error) => {
                         self.fail_queued(&error);
@@ -186,18 +177,13 @@ impl Worker {
                     }
                 }
             };
-            let end = self.serve(&current);
-            drop(current);
-            if end == SessionEnd::Drained {
+            if self.serve(&current) == SessionEnd::Drained {
                 return;
             }
-            // At once, if that can be without waiting: until then, what other processes commit stands
-            // behind the place that a failed sync may have left in the WAL.
-            connection = self.reopen(Patience::None).ok();
         }
     }
 
-    fn reopen(&mut self, patience: Patience) -> Result<Connection, RepositoryError> {
+    fn reopen(&mut self) -> Result<Connection, RepositoryError> {
         let unavailable = |error: crate::OpenError| {
             RepositoryError::with_source(
                 error.kind(),
@@ -210,13 +196,9 @@ impl Worker {
         if FileIdentity::of(path).ok() != Some(self.config.identity) {
             return Err(file_moved(self.config.factory.path()));
         }
+        let since = self.queue.iter().map(|command| command.submitted_at).min();
         let factory = &self.config.factory;
-        let now = Instant::now();
-        let since = match patience {
-            Patience::None => now.checked_sub(factory.retry().deadline()),
-            Patience::OfCallers => self.queue.iter().map(|command| command.submitted_at).min(),
-        };
-        let factory = factory.for_request(since.unwrap_or(now));
+        let factory = factory.for_request(since.unwrap_or_else(Instant::now));
         let (connection, journal_mode) = factory.open_writer().map_err(unavailable)?;
         self.config.journal_mode = journal_mode;
         if self.syncs_apart() {
