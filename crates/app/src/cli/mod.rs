@@ -77,8 +77,11 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
         console,
     };
 
-    find_threads().map_err(Failure::io("cannot start threads"))?;
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    find_threads(workers + MORE_THREADS).map_err(Failure::io("cannot start threads"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        // As many as were found: tokio's own number can be another.
+        .worker_threads(workers)
         .enable_all()
         .thread_keep_alive(KEEP_THREADS)
         .build()
@@ -95,14 +98,13 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
 /// Besides the runtime's workers: the writer, the maintenance, and those that block.
 const MORE_THREADS: usize = 4;
 
-/// Starts as many threads as a command needs, all at once, and ends them. A runtime that is refused one
+/// Starts `count` threads, as many as a command needs, all at once, and ends them. A runtime that is refused one
 /// while it starts panics, or waits for itself; asked for before, it is an error.
-fn find_threads() -> io::Result<()> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+fn find_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     thread::scope(|scope| {
         let _closed = gate.lock();
-        for _ in 0..workers + MORE_THREADS {
+        for _ in 0..count {
             thread::Builder::new()
                 .name("roas-probe".to_owned())
                 .spawn_scoped(scope, || drop(gate.lock()))?;

@@ -14,7 +14,8 @@ use crate::torture::{Fault, PART, TortureReport, faults, play as play_part, run,
 /// What to break, and how often.
 ///
 /// Exits with 0 where every promise was kept, 1 where one was broken, 2 where the command makes no
-/// sense. A fault that this machine cannot have is skipped, and the reason told.
+/// sense. A fault that this machine cannot have is skipped, and the reason told. Run as root, the
+/// power-ext4 faults mount file systems below the folder; ended by a signal, they leave one mounted.
 #[derive(Debug, Args)]
 pub(super) struct TortureArgs {
     /// Rounds of each fault

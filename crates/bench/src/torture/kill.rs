@@ -74,9 +74,12 @@ impl Fault for Kill {
             ];
             reap(&mut victims, &mut findings)?;
             for victim in &victims {
-                for id in Told::read(&victim.acks).acknowledged {
-                    ledger.acknowledge(id);
-                }
+                let told = Told::read(&victim.acks);
+                told.acknowledged
+                    .iter()
+                    .for_each(|id| ledger.acknowledge(*id));
+                // Of a load alone, whose events are its own; an ingest writes down none.
+                told.refused.iter().for_each(|id| ledger.refuse(*id));
             }
 
             let started = Instant::now();

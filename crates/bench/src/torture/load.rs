@@ -19,6 +19,9 @@ use crate::engine::BoxError;
 /// Its callers.
 const TASKS: u64 = 16;
 
+/// How long the database may take to close: less than whoever waits for the load's end does.
+const CLOSES_WITHIN: Duration = Duration::from_secs(30);
+
 /// Records events one after the other, and writes the id of each to a file when it is acknowledged,
 /// with a minus before it where an error says that it was not applied. Callers go on until their
 /// first error.
@@ -100,11 +103,17 @@ impl Load {
             maintained = maintained.and(database.maintain().await.map(drop));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
+        let mut called = Ok(());
         for task in tasks {
-            task.await??;
+            called = called.and(task.await.map_err(BoxError::from).and_then(|ended| ended));
         }
+        // Also where the callers have failed: without a disk, it has to come to an end, too. That it
+        // does not is no error of the disk's, so a panic tells it.
+        let closed = tokio::time::timeout(CLOSES_WITHIN, database.close()).await;
+        assert!(closed.is_ok(), "the database does not close");
+        called?;
         maintained?;
-        database.close().await?;
+        closed??;
         Ok(())
     }
 }

@@ -43,6 +43,9 @@ const AT_ONCE: usize = 1_000;
 /// After so long a process whose disk is gone is taken to hang.
 const HANGS: Duration = Duration::from_mins(1);
 
+/// What a process ends with that tells an error: `ExitCode::FAILURE`.
+const FAILED: i32 = 1;
+
 /// MiB of the file system.
 const SIZE: u32 = 64;
 
@@ -306,14 +309,24 @@ impl Writer {
         }
     }
 
-    /// Waits until it has ended, for want of a disk.
+    /// Waits until it has ended, for want of a disk: with an error, and neither by a signal nor with a
+    /// panic, be it one of a thread that the process survives.
     fn wait(&mut self) -> Result<(), Broken> {
         let since = Instant::now();
-        while self.child.try_wait().map_err(Broken::new)?.is_none() {
+        let status = loop {
+            if let Some(status) = self.child.try_wait().map_err(Broken::new)? {
+                break status;
+            }
             if since.elapsed() > HANGS {
                 return Err(Broken::new("a process hangs without its disk"));
             }
             std::thread::sleep(Duration::from_millis(1));
+        };
+        let said = self.said();
+        if status.code() != Some(FAILED) || said.contains("panicked") {
+            return Err(Broken::new(format_args!(
+                "a process without its disk ended with {status}: {said}"
+            )));
         }
         Ok(())
     }
@@ -329,5 +342,41 @@ impl Drop for Writer {
         // Fails where it has ended already, which is what is wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    fn ends(script: &str) -> Result<(), Broken> {
+        let folder = tempfile::tempdir().unwrap();
+        let stderr = folder.path().join("stderr");
+        let child = Command::new("sh")
+            .args(["-c", script])
+            .stderr(File::create(&stderr).unwrap())
+            .spawn()
+            .unwrap();
+        Writer { child, stderr }.wait()
+    }
+
+    #[test]
+    fn a_process_without_its_disk_ends_with_an_error() {
+        assert_eq!(ends("echo 'error: disk I/O error' >&2; exit 1"), Ok(()));
+    }
+
+    #[test]
+    fn a_process_that_ends_otherwise_is_found() {
+        for script in [
+            "exit 0",
+            "exit 101",
+            "kill -BUS $$",
+            "kill -ABRT $$",
+            "echo \"thread 'writer' panicked at\" >&2; exit 1",
+        ] {
+            assert!(ends(script).is_err(), "{script}");
+        }
     }
 }
