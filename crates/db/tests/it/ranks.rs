@@ -355,6 +355,9 @@ fn a_message_from_far_in_the_future_leaves_ranks_that_answer_for_now() {
         database.maintain().await.unwrap();
         let swept_to: i64 = query(config.path(), "SELECT swept_to FROM activity_guild");
         assert!(swept_to > MIDNIGHT && swept_to <= now, "{swept_to}");
+        // Drawn for those who have a score now, not for the one who has one then.
+        let bands: i64 = query(config.path(), "SELECT count(*) FROM activity_band");
+        assert!((16..256).contains(&bands), "{bands}");
         tops_agree(&database, &model, at(now)).await;
         database.close().await.unwrap();
     });
