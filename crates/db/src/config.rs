@@ -192,7 +192,8 @@ impl Config {
         }
     }
 
-    /// The clock by which event ids are remembered. Default: the machine's.
+    /// The clock by which event ids are remembered, and members without a score leave the bands of the
+    /// ranks. Default: the machine's.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }

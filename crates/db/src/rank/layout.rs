@@ -3,7 +3,9 @@
 
 use std::cmp::Reverse;
 
-use roas_domain::{GuildId, MAX_SCORE_LIMIT, Score, ScoreRules, UnixSeconds, UserId};
+use roas_domain::{
+    ActivityRecord, GuildId, MAX_SCORE_LIMIT, Score, ScoreRules, UnixSeconds, UserId,
+};
 use rusqlite::Connection;
 
 use super::spread::CLASSES;
@@ -126,9 +128,10 @@ impl Layout {
             }
             index += 1;
         }
-        let at = UnixSeconds::MIN.saturating_add(state.latest);
+        let at = present(&sample);
         let with_score: Vec<_> = sample
             .iter()
+            .filter(|record| record.last_message_at <= at)
             .filter(|record| rules.decayed(record.score, record.last_message_at, at) > Score::ZERO)
             .collect();
         let mut keys: Vec<f64> = with_score
@@ -159,6 +162,18 @@ impl Layout {
             latest: state.latest,
         })
     }
+}
+
+/// The time that a guild has come to: that of its latest messages but a few, which may be from far in
+/// the future, when nobody else has a score.
+fn present(members: &[ActivityRecord]) -> UnixSeconds {
+    let mut times: Vec<_> = members
+        .iter()
+        .map(|record| record.last_message_at)
+        .collect();
+    times.sort_unstable();
+    let few = times.len() / 512;
+    times.into_iter().nth_back(few).unwrap_or(UnixSeconds::MIN)
 }
 
 /// The narrowest range of keys that holds as many of these members as a band may.

@@ -207,15 +207,17 @@ pub(crate) fn health(connection: &Connection, guild: GuildId) -> rusqlite::Resul
         connection.prepare_cached("SELECT band, spread FROM activity_band WHERE guild_id = ?1")?;
     let mut rows = statement.query([guild.to_i64()])?;
     let (mut all, mut bands, mut largest) = (Spread::default(), 0, 0);
+    let mut agree = true;
     while let Some(row) = rows.next()? {
         let spread = Spread::from_bytes(row.get_ref(1)?.as_blob()?);
         all.add(&spread);
         bands += 1;
         if row.get::<_, i64>(0)? != FADED {
             largest = largest.max(spread.members());
+            agree &= spread.better(..CLASSES) == spread.members();
         }
     }
-    let adds_up = all.members() == state.members && bands <= MOST_BANDS;
+    let adds_up = agree && all.members() == state.members && bands <= MOST_BANDS;
     let with_score = all.better(..CLASSES);
     let crowded = largest > with_score / LEAST_PARTS
         || greatest(&all.scores) > with_score / LEAST_PARTS
@@ -289,6 +291,7 @@ pub(crate) fn step(
     guild: GuildId,
     state: &mut GuildState,
     rules: &ScoreRules,
+    now: UnixSeconds,
 ) -> rusqlite::Result<bool> {
     state.follow(rules);
     let Some(ranking) = &mut state.ranking else {
@@ -303,9 +306,24 @@ pub(crate) fn step(
             Some(last) if some.len() == STEP as usize => last.member.user.to_i64(),
             _ => i64::MAX,
         };
+        if ranking.is_complete() {
+            // Somebody may have put members in, or removed some, past the writer: where that number
+            // stayed wrong, the counts would never add up.
+            counts.flush(connection)?;
+            state.members = counted_members(connection, guild)?;
+        }
         return Ok(true);
     }
-    sweep(connection, counts, guild, state.latest, ranking)
+    sweep(connection, counts, guild, state.latest, now, ranking)
+}
+
+fn counted_members(connection: &Connection, guild: GuildId) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT spread FROM activity_band WHERE guild_id = ?1")?
+        .query_map([guild.to_i64()], |row| {
+            Ok(Spread::from_bytes(row.get_ref(0)?.as_blob()?).members())
+        })?
+        .sum()
 }
 
 /// Removes some of what a ranking left; `false` where nothing is left.
@@ -341,15 +359,17 @@ fn members_after(
 }
 
 /// Takes members out of the bands in which every score has fallen to 0, up to a while before the
-/// guild's latest message: nobody asks for an earlier time any more.
+/// guild's latest message: nobody asks for an earlier time any more. Not beyond the writer's clock: a
+/// message may be from far in the future, and readers ask for now.
 fn sweep(
     connection: &Connection,
     counts: &mut Counts,
     guild: GuildId,
     latest: i64,
+    now: UnixSeconds,
     ranking: &mut Ranking,
 ) -> rusqlite::Result<bool> {
-    let to = latest - LATEST_STEP_SECONDS - SWEEP_DELAY_SECONDS;
+    let to = (latest - LATEST_STEP_SECONDS).min(now.get()) - SWEEP_DELAY_SECONDS;
     let Ok(to) = UnixSeconds::new(to.max(ranking.swept_to.get())) else {
         return Ok(false);
     };

@@ -103,7 +103,7 @@ impl Batch {
                 guild,
                 upkeep,
                 reply,
-            } => reply.stage(self.keep_ranks(sql, *guild, upkeep)?),
+            } => reply.stage(self.keep_ranks(sql, now, *guild, upkeep)?),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => panic!("asked to"),
@@ -137,6 +137,7 @@ impl Batch {
     fn keep_ranks(
         &mut self,
         sql: &mut WriteStatements<'_>,
+        now: UnixSeconds,
         guild: GuildId,
         upkeep: &Upkeep,
     ) -> rusqlite::Result<bool> {
@@ -153,6 +154,7 @@ impl Batch {
                 guild,
                 state,
                 &rules.score,
+                now,
             ),
             Upkeep::Discard => {
                 rank::discard(state);

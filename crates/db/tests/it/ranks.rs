@@ -1,11 +1,12 @@
 //! Leaderboards and ranks of guilds whose ranks are kept: exactly the model's, whatever happened.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use roas_db::{Config, Database, RollbackOptions, rollback};
-use roas_domain::testing::Model;
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, member, message};
+use roas_domain::testing::{ManualClock, Model};
 use roas_domain::{
     ActivityRepository, GuildRules, LeaderboardLimit, MemberKey, ScoreRules, UnixSeconds, UserId,
 };
@@ -299,6 +300,65 @@ fn ranks_that_somebody_else_spoiled_are_made_anew() {
         );
         database.maintain().await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn counts_of_scores_that_somebody_else_spoiled_are_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    on_runtime(async {
+        let database = Database::open(ranked(folder.path())).await.unwrap();
+        let mut model = Model::new();
+        fill(&database, &mut model, 2_500).await;
+        database.maintain().await.unwrap();
+        // One more of the best class of scores in each band, and nobody more by user id.
+        raw(
+            &path,
+            "UPDATE activity_band SET spread = CAST(spread || x'0001' AS BLOB) WHERE band >= 0",
+        );
+        database.maintain().await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_number_of_members_that_somebody_else_spoiled_is_put_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    on_runtime(async {
+        let database = Database::open(ranked(folder.path())).await.unwrap();
+        let mut model = Model::new();
+        fill(&database, &mut model, 2_500).await;
+        database.maintain().await.unwrap();
+        raw(&path, "UPDATE activity_guild SET members = members + 7");
+        database.maintain().await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn a_message_from_far_in_the_future_leaves_ranks_that_answer_for_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = MIDNIGHT + 3_000;
+    let config = ranked(folder.path()).clock(Arc::new(ManualClock::new(at(now))));
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        let mut model = Model::new();
+        fill(&database, &mut model, 2_500).await;
+        let event = message(member(GUILD, 1 << 30), 95_000_000_000);
+        let answer = database.repository().record(event).await.unwrap();
+        assert_eq!(answer, model.record(&event));
+        database.maintain().await.unwrap();
+        let swept_to: i64 = query(config.path(), "SELECT swept_to FROM activity_guild");
+        assert!(swept_to > MIDNIGHT && swept_to <= now, "{swept_to}");
+        // Drawn for those who have a score now, not for the one who has one then.
+        let bands: i64 = query(config.path(), "SELECT count(*) FROM activity_band");
+        assert!((16..256).contains(&bands), "{bands}");
+        tops_agree(&database, &model, at(now)).await;
         database.close().await.unwrap();
     });
 }
