@@ -183,7 +183,8 @@ impl Config {
 
     /// How large the WAL may get while a reader keeps an old snapshot, in bytes. From half of it on the
     /// writer waits between transactions, so that they become fewer and larger: callers wait up to half
-    /// a second longer, up to 8 seconds where 16 processes write at once, and none fails. `u64::MAX` lets the WAL grow as it will. Default: 64 MiB.
+    /// a second longer, up to 8 seconds where 16 processes write at once, and none fails. `u64::MAX`
+    /// lets the WAL grow as it will. Default: 64 MiB.
     #[must_use]
     pub fn wal_limit(self, bytes: u64) -> Self {
         Self {

@@ -291,7 +291,8 @@ impl Database {
     }
 
     /// Runs a round of maintenance now: forgets event ids that are older than the window, brings the
-    /// planner's statistics up to date, and checkpoints the WAL. The maintenance thread does the same every ten minutes.
+    /// planner's statistics up to date, and checkpoints the WAL. The maintenance thread does the same
+    /// every ten minutes.
     ///
     /// # Errors
     ///

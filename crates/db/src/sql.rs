@@ -206,8 +206,8 @@ const FIND_RULES: &str =
         decay_per_hour, time_zone
      FROM activity_settings WHERE guild_id = ?1";
 
-/// The decayed score at ?2, with ?3 a second after a grace of ?4, term for term as [`ScoreRules::decayed`] computes it, so that both
-/// agree to the bit.
+/// The decayed score at ?2, with ?3 a second after a grace of ?4, term for term as
+/// [`ScoreRules::decayed`] computes it, so that both agree to the bit.
 macro_rules! decayed_score {
     () => {
         "max(0.0, score - ?3 * max(0, ?2 - last_msg - ?4))"
