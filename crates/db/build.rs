@@ -18,9 +18,15 @@ fn main() {
     let mut code = String::from("&[\n");
     for script in scripts {
         let (version, name) = parsed(&script);
-        let path = script.display().to_string();
-        writeln!(code, "    ({version}, {name:?}, include_str!({path:?})),")
-            .expect("a string takes all");
+        let file = script.file_name().and_then(|name| name.to_str());
+        let file = format!("/migrations/rollback/{}", file.expect("it was parsed"));
+        // Where the crate lies is asked when it is compiled: what is generated here may be used again
+        // for a copy of it elsewhere.
+        writeln!(
+            code,
+            "    ({version}, {name:?}, include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), {file:?}))),"
+        )
+        .expect("a string takes all");
     }
     code.push(']');
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));
