@@ -19,6 +19,7 @@ pub(crate) struct WriteStatements<'c> {
     begin: Statement<'c>,
     commit: Statement<'c>,
     rollback: Statement<'c>,
+    data_version: Statement<'c>,
     schema_cookie: Statement<'c>,
     find_member: Statement<'c>,
     put_member: Statement<'c>,
@@ -38,6 +39,7 @@ impl<'c> WriteStatements<'c> {
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             rollback: connection.prepare("ROLLBACK")?,
+            data_version: connection.prepare("PRAGMA data_version")?,
             schema_cookie: connection.prepare("PRAGMA schema_version")?,
             find_member: connection.prepare(FIND_MEMBER)?,
             put_member: connection.prepare(
@@ -92,6 +94,12 @@ impl<'c> WriteStatements<'c> {
 
     pub(crate) fn rollback(&mut self) -> rusqlite::Result<()> {
         self.rollback.execute([]).map(drop)
+    }
+
+    /// A number of this connection's that changes when another one has changed the file, and with
+    /// nothing else. By it SQLite itself decides whether to keep the pages it has in memory.
+    pub(crate) fn data_version(&mut self) -> rusqlite::Result<i64> {
+        self.data_version.query_row([], |row| row.get(0))
     }
 
     /// A number in the file that every change of its schema changes, whoever makes it.

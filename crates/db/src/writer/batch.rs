@@ -1,5 +1,8 @@
 //! Folds the requests of one transaction: each member is read once and written once, however many
 //! of the events are theirs. The busier a key, the cheaper its events.
+//!
+//! What one transaction has read and written the next need not read again, unless another process has
+//! changed the file in between: the same rule by which SQLite keeps its pages in memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,11 +15,16 @@ use super::command::{Upkeep, Work};
 use crate::rank::{self, Change, Counts, GuildState};
 use crate::sql::WriteStatements;
 
-/// The state of the members that a transaction has touched. Reused, for its memory, from one
-/// transaction to the next.
+/// How many members, or guilds, are kept from one transaction to the next: the busy ones, in about half
+/// a MiB.
+const KEPT: usize = 4096;
+
+/// The state of the members that a transaction has touched, or those before it.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
     members: HashMap<MemberKey, Member>,
+    /// Those whose change is still to be written.
+    changed: Vec<MemberKey>,
     daily: HashMap<(Day, MemberKey), u64>,
     guilds: HashMap<GuildId, Guild>,
     counts: Counts,
@@ -39,9 +47,17 @@ struct Guild {
 }
 
 impl Batch {
-    /// Forgets everything, at the beginning of a transaction.
-    pub(crate) fn clear(&mut self) {
+    /// Begins a transaction on a file as the one before has left it.
+    pub(crate) fn begin(&mut self) {
+        if self.members.len().max(self.guilds.len()) > KEPT {
+            self.forget();
+        }
+    }
+
+    /// Begins a transaction on a file that others may have changed, or after one that failed.
+    pub(crate) fn forget(&mut self) {
         self.members.clear();
+        self.changed.clear();
         self.daily.clear();
         self.guilds.clear();
         self.counts.clear();
@@ -78,7 +94,7 @@ impl Batch {
                     *at,
                     &rules.score,
                 );
-                state.set(record);
+                state.set(record, &mut self.changed);
                 reply.stage(record);
             }
             Work::SetRules {
@@ -125,7 +141,7 @@ impl Batch {
         let rules = &guild_of(&mut self.guilds, sql, event.member.guild)?.rules;
         let state = state_of(&mut self.members, sql, event.member)?;
         let (record, outcome) = ActivityRecord::after_event(state.record, event, &rules.score);
-        state.set(record);
+        state.set(record, &mut self.changed);
         *self
             .daily
             .entry((rules.time_zone.day_of(event.at), event.member))
@@ -165,18 +181,16 @@ impl Batch {
 
     /// Writes what has changed, in the order of the keys: neighbours share pages.
     pub(crate) fn flush(&mut self, sql: &mut WriteStatements<'_>) -> rusqlite::Result<()> {
-        let mut changes: Vec<Change> = self
-            .members
-            .values_mut()
-            .filter_map(Member::take_change)
-            .collect();
-        changes.sort_unstable_by_key(|change| change.after.member);
-        for change in &changes {
+        self.changed.sort_unstable();
+        for member in self.changed.drain(..) {
+            let Some(change) = self.members.get_mut(&member).and_then(Member::take_change) else {
+                continue;
+            };
             sql.put_member(&change.after)?;
-            let guild = guild_of(&mut self.guilds, sql, change.after.member.guild)?;
-            guild.state.note(change);
+            let guild = guild_of(&mut self.guilds, sql, member.guild)?;
+            guild.state.note(&change);
             self.counts
-                .apply(sql.connection(), &guild.state, &guild.rules.score, change)?;
+                .apply(sql.connection(), &guild.state, &guild.rules.score, &change)?;
         }
         let mut daily: Vec<_> = self.daily.drain().collect();
         daily.sort_unstable_by_key(|(key, _)| *key);
@@ -195,7 +209,10 @@ impl Batch {
 }
 
 impl Member {
-    fn set(&mut self, record: ActivityRecord) {
+    fn set(&mut self, record: ActivityRecord, changed: &mut Vec<MemberKey>) {
+        if !self.changed {
+            changed.push(record.member);
+        }
         self.record = Some(record);
         self.changed = true;
     }
@@ -209,7 +226,6 @@ impl Member {
     }
 }
 
-/// Read in each transaction, because another process may have changed it.
 fn guild_of<'g>(
     guilds: &'g mut HashMap<GuildId, Guild>,
     sql: &mut WriteStatements<'_>,

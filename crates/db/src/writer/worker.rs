@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -29,6 +29,7 @@ use super::Shared;
 use super::batch::Batch;
 use super::command::Command;
 use super::queue::Receiver;
+use super::spin;
 use super::sync::{Handle, thread};
 
 /// What a worker needs besides its queue.
@@ -54,10 +55,13 @@ pub(crate) struct Worker {
     queue: VecDeque<Command>,
     batch: Batch,
     rng: Rng,
+    /// The file's version as of the last transaction, where it was committed: as long as it stays, what
+    /// the batch knows is so.
+    data_version: Option<i64>,
     /// The schema's cookie when it was last looked at.
     schema_cookie: Option<i64>,
     /// Whether it pays to look for requests before going to sleep.
-    spins: bool,
+    looks: bool,
     /// Between this process and others that write to the file.
     turns: Turns,
     /// Whether a transaction takes in what arrives while it is applied. Not where each request has one
@@ -74,8 +78,8 @@ const WAKE_IN_A_TASK: usize = 8;
 /// Measured with 8 to 64 tasks: 10 to 25 % more throughput; with a lone one, without syncs, 35 to 43 us
 /// in place of 45 to 66. Longer gains nothing, and behind larger transactions it only disturbs those who
 /// call.
-const SPIN: Duration = Duration::from_micros(30);
-const SPIN_AFTER: RangeInclusive<usize> = 1..=100;
+const LOOK_FOR_REQUESTS: Duration = Duration::from_micros(30);
+const LOOK_AFTER: RangeInclusive<usize> = 1..=100;
 
 /// How often a paused writer looks whether the WAL can start over: the one who keeps it from that is
 /// another process, which tells nobody.
@@ -128,8 +132,9 @@ impl Worker {
             queue: VecDeque::new(),
             batch: Batch::default(),
             rng: Rng::new(),
+            data_version: None,
             schema_cookie: None,
-            spins: false,
+            looks: false,
             turns,
             absorbs: true,
         }
@@ -232,14 +237,8 @@ impl Worker {
     /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
     fn receive(&mut self) -> bool {
         while self.queue.is_empty() {
-            if self.spins {
-                let since = Instant::now();
-                while self.receiver.is_empty() && since.elapsed() < SPIN {
-                    // Looking more often would keep the queue's memory from those who fill it.
-                    for _ in 0..64 {
-                        std::hint::spin_loop();
-                    }
-                }
+            if self.looks {
+                spin::until(|| !self.receiver.is_empty(), LOOK_FOR_REQUESTS);
             }
             if self.receiver.is_empty() {
                 self.turns.give_up();
@@ -259,6 +258,7 @@ impl Worker {
     }
 
     fn serve(&mut self, connection: &Connection) -> SessionEnd {
+        self.data_version = None;
         let mut sql = match WriteStatements::prepare(connection) {
             Ok(sql) => sql,
             Err(error) => {
@@ -364,7 +364,7 @@ impl Worker {
                             span.record("events", events);
                             span.record("commit", tracing::field::debug(commit));
                         }
-                        self.spins = SPIN_AFTER.contains(&commands.len()) && several_processors();
+                        self.looks = LOOK_AFTER.contains(&commands.len());
                         return self.finish(sql.connection(), commands);
                     }
                     Err(Failed::Contended(error)) => match retry.next_delay(Instant::now()) {
@@ -445,6 +445,7 @@ impl Worker {
     /// inside the runtime that costs a fraction of what it costs from a foreign thread, and the
     /// writer is free for the next transaction. A few are woken at once, without the detour.
     fn acknowledge(&self, commands: Vec<Command>) {
+        self.shared.answered(&commands);
         let answers = Answers(commands);
         if answers.0.len() >= WAKE_IN_A_TASK {
             self.config.runtime.spawn(async move { drop(answers) });
@@ -460,7 +461,7 @@ impl Worker {
 
     /// Takes what has come in meanwhile into the transaction that is under way, until nothing more
     /// comes or the limit is reached. The callers of the transaction before are calling again while
-    /// this one is applied; what a commit costs, whatever its size, is then paid once for all.
+    /// this one is applied and written; what a commit costs, whatever its size, is then paid once for all.
     fn absorb(
         &mut self,
         sql: &mut WriteStatements<'_>,
@@ -468,19 +469,26 @@ impl Worker {
         commands: &mut Vec<Command>,
     ) -> rusqlite::Result<()> {
         let mut events: usize = commands.iter().map(Command::events).sum();
-        while self.absorbs && self.queue.is_empty() && events < self.config.batch_limit {
-            let Some(mut command) = self.receiver.try_receive() else {
-                break;
-            };
-            if command.only_wakes() {
-                continue;
+        let mut written = commands.len();
+        loop {
+            while self.absorbs && self.queue.is_empty() && events < self.config.batch_limit {
+                let Some(mut command) = self.receiver.try_receive() else {
+                    break;
+                };
+                if command.only_wakes() {
+                    continue;
+                }
+                events += command.events();
+                let applied = self.batch.apply(sql, now, &mut command.work);
+                commands.push(command);
+                applied?;
             }
-            events += command.events();
-            let applied = self.batch.apply(sql, now, &mut command.work);
-            commands.push(command);
-            applied?;
+            if commands.len() == written {
+                return Ok(());
+            }
+            self.batch.flush(sql)?;
+            written = commands.len();
         }
-        Ok(())
     }
 
     /// Each request in a transaction of its own. Where the connection breaks, those that are left
@@ -498,9 +506,19 @@ impl Worker {
         usable
     }
 
-    /// Looks at the schema anew where somebody has changed it since the transaction before. Within
-    /// the transaction: from here to its end nobody can.
-    fn check_schema(&mut self, sql: &mut WriteStatements<'_>) -> Result<(), Failed> {
+    /// Forgets what is `known` of another version of the file, and looks at the schema anew where it has
+    /// changed. Within the transaction: from here to its end nobody can change either.
+    fn check_for_changes(
+        &mut self,
+        sql: &mut WriteStatements<'_>,
+        known: Option<i64>,
+    ) -> Result<i64, Failed> {
+        let version = sql.data_version().map_err(Failed::of)?;
+        if known == Some(version) {
+            self.batch.begin();
+            return Ok(version);
+        }
+        self.batch.forget();
         let cookie = sql.schema_cookie().map_err(Failed::of)?;
         if self.schema_cookie != Some(cookie) {
             match schema_changed(sql.connection(), &self.config.factory) {
@@ -509,7 +527,7 @@ impl Worker {
                 Err(error) => return Err(Failed::of(error)),
             }
         }
-        Ok(())
+        Ok(version)
     }
 
     /// One attempt at the transaction. On success it is committed, to the file that was opened;
@@ -519,18 +537,21 @@ impl Worker {
         sql: &mut WriteStatements<'_>,
         commands: &mut Vec<Command>,
     ) -> Result<Duration, Failed> {
+        // Known again when this one is committed.
+        let known = self.data_version.take();
         sql.begin().map_err(Failed::of)?;
-        self.check_schema(sql).map_err(|failed| undo(sql, failed))?;
+        let version = self
+            .check_for_changes(sql, known)
+            .map_err(|failed| undo(sql, failed))?;
         if sql.is_autocommit() {
             return Err(Failed::Store(ended_by_itself()));
         }
         let now = self.config.clock.now();
-        self.batch.clear();
         let applied = commands
             .iter_mut()
             .try_for_each(|command| self.batch.apply(sql, now, &mut command.work))
-            .and_then(|()| self.absorb(sql, now, commands))
-            .and_then(|()| self.batch.flush(sql));
+            .and_then(|()| self.batch.flush(sql))
+            .and_then(|()| self.absorb(sql, now, commands));
         if let Err(error) = applied {
             return Err(undo(sql, Failed::of(error)));
         }
@@ -556,7 +577,10 @@ impl Worker {
         }
         let commit = before_commit.elapsed();
         match FileIdentity::of(self.config.factory.path()) {
-            Ok(identity) if identity == self.config.identity => Ok(commit),
+            Ok(identity) if identity == self.config.identity => {
+                self.data_version = Some(version);
+                Ok(commit)
+            }
             _ => Err(Failed::Unknown(outcome_unknown(&format!(
                 "`{}` was moved, replaced or deleted while it was open",
                 self.config.factory.path().display()
@@ -584,13 +608,6 @@ impl Failed {
             Failure::Full | Failure::ReadOnly | Failure::Unusable => Self::Store(error),
         }
     }
-}
-
-/// With one processor, whoever spins keeps those from calling whom it waits for.
-fn several_processors() -> bool {
-    static SEVERAL: LazyLock<bool> =
-        LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
-    *SEVERAL
 }
 
 /// Those whose time is up, and the rest, who go on with the time they have left. Where the attempts ran

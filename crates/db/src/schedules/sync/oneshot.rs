@@ -65,6 +65,13 @@ fn wake<T>(slot: Slot<T>) {
 }
 
 impl<T> Receiver<T> {
+    /// Whether the answer is not there yet. Said to be there, so that looking ends at once: how often a
+    /// caller looks before it sleeps is a matter of time, and a schedule must not be.
+    #[expect(clippy::unused_self, reason = "as tokio's")]
+    pub(crate) const fn is_empty(&self) -> bool {
+        false
+    }
+
     pub(crate) fn blocking_recv(self) -> Result<T, RecvError> {
         shuttle::future::block_on(self)
     }
