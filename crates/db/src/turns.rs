@@ -30,8 +30,9 @@ const LENGTH: Duration = Duration::from_micros(2500);
 /// How long to wait for a turn before going on without one: some tens of turns.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// After a turn, where there are neighbours: time for the one that was woken to take his. The kernel
-/// gives the lock to whoever asks first. With 0.05 ms one process is now and then left out for 130 ms.
+/// From a turn to asking for the next, where there are neighbours: time for the one that was woken to
+/// take his. The kernel gives the lock to whoever asks first. With 0.05 ms one process is now and then
+/// left out for 130 ms.
 const GIVE_WAY: Duration = Duration::from_micros(200);
 
 /// For how long a wait tells that there are neighbours. Not only for the turn that was waited for:
@@ -50,8 +51,8 @@ pub(crate) struct Turns {
     since: Option<Instant>,
     /// When it last waited for one.
     waited_at: Option<Instant>,
-    /// When it passed its turn on, before the disk had to be waited for.
-    passed_on_at: Option<Instant>,
+    /// When it let its neighbours have theirs.
+    gave_way_at: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -86,18 +87,23 @@ impl Turns {
             patience: PATIENCE,
             since: None,
             waited_at: None,
-            passed_on_at: None,
+            gave_way_at: None,
         }
     }
 
-    /// Takes a turn, where this writer has none; waits for it a little.
+    /// Takes a turn, where this writer has none or has had it for as long as it may; waits for it a
+    /// little.
     pub(crate) fn take(&mut self) -> Waited {
         let mut waited = Waited::default();
-        let Some(queue) = self.queue.as_ref().filter(|_| self.since.is_none()) else {
+        if self.since.is_some_and(|since| since.elapsed() < LENGTH) {
+            return waited;
+        }
+        self.give_up();
+        let Some(queue) = &self.queue else {
             return waited;
         };
-        if let Some(passed_on_at) = self.passed_on_at.take() {
-            thread::sleep(GIVE_WAY.saturating_sub(passed_on_at.elapsed()));
+        if let Some(gave_way_at) = self.gave_way_at.take() {
+            thread::sleep(GIVE_WAY.saturating_sub(gave_way_at.elapsed()));
         }
         match queue.try_lock() {
             Ok(()) => {}
@@ -127,31 +133,18 @@ impl Turns {
         waited
     }
 
-    /// Lets others have their turn, where this one has lasted as long as it may.
-    pub(crate) fn give_up_when_over(&mut self) {
-        if self.since.is_some_and(|since| since.elapsed() >= LENGTH) {
-            self.give_up();
-        }
-    }
-
     /// Lets others have their turn.
     pub(crate) fn give_up(&mut self) {
         if let (Some(queue), Some(_)) = (&self.queue, self.since.take()) {
             queue.unlock();
-            if self.has_neighbours() {
-                thread::sleep(GIVE_WAY);
-            }
+            self.gave_way_at = self.has_neighbours().then(Instant::now);
         }
     }
 
     /// Lets others have their turn, where there are any, while this writer waits for the disk.
     pub(crate) fn pass_on(&mut self) {
-        if let Some(queue) = &self.queue
-            && self.has_neighbours()
-            && self.since.take().is_some()
-        {
-            queue.unlock();
-            self.passed_on_at = Some(Instant::now());
+        if self.has_neighbours() {
+            self.give_up();
         }
     }
 
@@ -298,6 +291,37 @@ mod tests {
             first.queue.as_ref().unwrap().try_lock(),
             Err(TryLockError::WouldBlock)
         ));
+    }
+
+    #[test]
+    fn a_turn_is_passed_on_over_a_sync_only_where_there_are_neighbours() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("turns.lock");
+        let mut writer = turns_at(&path, EVER);
+        writer.take();
+        writer.pass_on();
+        assert!(writer.since.is_some());
+
+        // It has waited for one, and does not forget it however long the test takes.
+        writer.waited_at = Instant::now().checked_add(EVER);
+        writer.pass_on();
+        assert!(writer.since.is_none());
+        assert!(writer.gave_way_at.is_some());
+        let mut neighbour = turns_at(&path, EVER);
+        assert_eq!(neighbour.take(), Waited::default());
+        assert!(neighbour.since.is_some());
+    }
+
+    #[test]
+    fn a_turn_that_is_over_is_not_gone_on_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("turns.lock");
+        let mut writer = turns_at(&path, EVER);
+        writer.take();
+        let began = writer.since.and_then(|since| since.checked_sub(LENGTH));
+        writer.since = began;
+        writer.take();
+        assert!(writer.since > began);
     }
 
     #[test]

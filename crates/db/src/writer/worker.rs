@@ -274,7 +274,6 @@ impl Worker {
             if !self.receive() {
                 return SessionEnd::Drained;
             }
-            self.turns.give_up_when_over();
             self.shared.waited(self.turns.take());
             let commands = self.next_batch();
             if !self.transact(&mut sql, commands) {
