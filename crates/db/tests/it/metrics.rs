@@ -12,7 +12,7 @@ use roas_db::metrics::{
 use roas_db::{Config, Database, Durability, RetryPolicy};
 use roas_domain::ActivityRepository;
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message, message_with_id};
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::tempdir;
 
 use crate::support::{on_runtime, quick};
@@ -89,6 +89,19 @@ fn neighbour(path: &Path) -> Connection {
     Connection::open(path).unwrap()
 }
 
+/// Records an event while `holder` has the write lock, until that was tried again.
+async fn is_tried_again(database: &Database, holder: &Connection) {
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let repository = database.repository();
+    let waiting =
+        tokio::spawn(async move { repository.record(message(member(1, 1), MIDNIGHT)).await });
+    while database.writer_stats().retries == 0 {
+        tokio::task::yield_now().await;
+    }
+    holder.execute_batch("ROLLBACK").unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
 fn close_to(found: f64, expected: f64) -> bool {
     (found - expected).abs() < 1e-9
 }
@@ -138,21 +151,31 @@ fn a_wait_for_a_lock_and_the_retries_of_the_policy_are_told() {
     let config = quick(folder.path()).retry(RetryPolicy::aggressive());
     let path = config.path().to_owned();
     recorded(config, async |database, snapshotter| {
-        let holder = neighbour(&path);
-        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let repository = database.repository();
-        let waiting =
-            tokio::spawn(async move { repository.record(message(member(1, 1), MIDNIGHT)).await });
-        while database.writer_stats().retries == 0 {
-            tokio::task::yield_now().await;
-        }
-        holder.execute_batch("ROLLBACK").unwrap();
-        waiting.await.unwrap().unwrap();
+        is_tried_again(database, &neighbour(&path)).await;
         let told = Told::since_last(snapshotter);
         assert!(told.counter(RETRIES, &[("policy", "aggressive")]) > 0);
         assert_eq!(told.counter(RETRIES, &[("policy", "balanced")]), 0);
         let slept: f64 = told.histogram(LOCK_WAIT).iter().sum();
         assert!(slept > 0.0);
+    });
+}
+
+/// Whatever policy was asked for: a writer shuts readers out there, and they it.
+#[test]
+fn without_a_wal_it_is_the_aggressive_policy_by_which_is_tried_again() {
+    const VFS: &str = "unix-dotfile";
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path())
+        .vfs(VFS)
+        .retry(RetryPolicy::conservative());
+    let path = config.path().to_owned();
+    recorded(config, async |database, snapshotter| {
+        #[expect(clippy::disallowed_methods, reason = "a neighbour past the adapter")]
+        let holder = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), VFS).unwrap();
+        is_tried_again(database, &holder).await;
+        let told = Told::since_last(snapshotter);
+        assert!(told.counter(RETRIES, &[("policy", "aggressive")]) > 0);
+        assert_eq!(told.counter(RETRIES, &[("policy", "conservative")]), 0);
     });
 }
 

@@ -142,6 +142,35 @@ fn many_old_events_are_forgotten_in_steps() {
     );
 }
 
+/// The file does not shrink, and does not grow either while as many ids come as go.
+#[test]
+fn the_room_of_forgotten_events_is_used_again() {
+    const IDS: u64 = 4_000;
+    let folder = tempdir().unwrap();
+    let clock = ManualClock::new(at(MIDNIGHT));
+    let config = quick(folder.path()).clock(Arc::new(clock.clone()));
+    on_runtime(async {
+        let database = open(&config).await;
+        let repository = database.repository();
+        let mut pages = Vec::new();
+        for week in 0..10 {
+            let ids = week * IDS + 1..=(week + 1) * IDS;
+            let events = ids.map(|id| message_with_id(id, member(1, 2), MIDNIGHT));
+            repository.record_many(events.collect()).await.unwrap();
+            let report = database.maintain().await.unwrap();
+            assert_eq!(report.forgotten_events, if week == 0 { 0 } else { IDS });
+            pages.push(query::<i64>(config.path(), "PRAGMA page_count"));
+            clock.advance(8 * 24 * 3_600);
+        }
+        // In the second week, the ids of two are there for a moment. In none of the eight after it is
+        // there more, but for pages that are not quite full.
+        let of_a_week = pages[1] - pages[0];
+        assert!(of_a_week > 10, "{pages:?}");
+        assert!(pages[9] - pages[1] < of_a_week / 2, "{pages:?}");
+        database.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_wal_that_grew_beside_a_long_reader_shrinks_when_it_has_gone() {
     const MIB: u64 = 1024 * 1024;
