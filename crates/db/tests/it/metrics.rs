@@ -89,6 +89,16 @@ fn neighbour(path: &Path) -> Connection {
     Connection::open(path).unwrap()
 }
 
+/// Another connection, with a snapshot that it keeps.
+fn reading(path: &Path) -> Connection {
+    let reader = neighbour(path);
+    reader.execute_batch("BEGIN").unwrap();
+    reader
+        .query_row("SELECT count(*) FROM activity_meter", [], |_| Ok(()))
+        .unwrap();
+    reader
+}
+
 /// Records an event while `holder` has the write lock, until that was tried again.
 async fn is_tried_again(database: &Database, holder: &Connection) {
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -188,11 +198,7 @@ fn a_reader_that_holds_the_wal_back_is_told_until_it_has_gone() {
         told.counter(CHECKPOINTS, &[("by", "maintenance"), ("result", result)])
     };
     recorded(config, async |database, snapshotter| {
-        let reader = neighbour(&path);
-        reader.execute_batch("BEGIN").unwrap();
-        reader
-            .query_row("SELECT count(*) FROM activity_meter", [], |_| Ok(()))
-            .unwrap();
+        let reader = reading(&path);
         let event = message(member(1, 1), MIDNIGHT);
         database.repository().record(event).await.unwrap();
         // It counts from the first checkpoint that was held back.
@@ -219,11 +225,7 @@ fn a_checkpoint_of_the_writers_is_told_as_its_own() {
     let config = quick(folder.path()).wal_limit(u64::MAX);
     let path = config.path().to_owned();
     recorded(config, async |database, snapshotter| {
-        let reader = neighbour(&path);
-        reader.execute_batch("BEGIN").unwrap();
-        reader
-            .query_row("SELECT count(*) FROM activity_meter", [], |_| Ok(()))
-            .unwrap();
+        let _reader = reading(&path);
         // A commit writes a page at least, and the length is a few thousand.
         for id in 1..=10_000 {
             let event = message_with_id(id, member(1, 1), MIDNIGHT);
