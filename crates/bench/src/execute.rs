@@ -11,7 +11,7 @@ use crate::result::{
     EngineStats, Environment, FORMAT, Interval, ProcessResult, RunResult, Verification,
 };
 use crate::scenario::Scenario;
-use crate::stats::{IntervalReport, Latencies, jain};
+use crate::stats::{IntervalReport, Latencies, Slices, jain};
 
 /// The kinds of errors that are a lock's.
 const LOCK_ERRORS: [&str; 2] = ["locked", "busy"];
@@ -140,7 +140,7 @@ fn sum_up(scenario: &Scenario, ran: &Coordinated, started: Environment) -> RunRe
     let mut errors = BTreeMap::<String, u64>::new();
     let mut latencies = Latencies::new();
     let mut reads = BTreeMap::<String, Latencies>::new();
-    let mut intervals = Vec::<IntervalReport>::new();
+    let mut slices: Option<Slices> = None;
     for report in reports {
         for (kind, count) in &report.errors {
             *errors.entry(kind.clone()).or_default() += count;
@@ -149,12 +149,9 @@ fn sum_up(scenario: &Scenario, ran: &Coordinated, started: Environment) -> RunRe
         for (kind, latencies) in &report.reads {
             reads.entry(kind.clone()).or_default().add(latencies);
         }
-        intervals.resize_with(
-            intervals.len().max(report.intervals.len()),
-            Default::default,
-        );
-        for (sum, interval) in intervals.iter_mut().zip(&report.intervals) {
-            sum.add(interval);
+        match &mut slices {
+            Some(sum) => sum.add(&report.slices),
+            None => slices = Some(report.slices.clone()),
         }
     }
     let failed: u64 = errors.values().sum();
@@ -168,7 +165,6 @@ fn sum_up(scenario: &Scenario, ran: &Coordinated, started: Environment) -> RunRe
         .iter()
         .map(|process| process.ops_per_s)
         .collect();
-    let interval_us = longest(|report| report.interval_us);
     let description = reports.first().map(|report| report.description.clone());
     let description = description.unwrap_or_default();
     RunResult {
@@ -211,7 +207,7 @@ fn sum_up(scenario: &Scenario, ran: &Coordinated, started: Environment) -> RunRe
         engine_stats: engine_stats(ran),
         per_process,
         fairness: jain(&shares),
-        timeline: timeline(&intervals, interval_us),
+        timeline: slices.as_ref().map(timeline).unwrap_or_default(),
         wal: has_wal(ran).then(|| ran.wal.clone()),
         neighbours: ran.neighbours.clone(),
         verified: false,
@@ -281,11 +277,11 @@ fn has_wal(ran: &Coordinated) -> bool {
     ran.wal.bytes.iter().any(|bytes| *bytes > 0)
 }
 
-fn timeline(intervals: &[IntervalReport], interval_us: u64) -> Vec<Interval> {
+fn timeline(slices: &Slices) -> Vec<Interval> {
     let slice = |(index, interval): (u64, &IntervalReport)| {
         let latencies = interval.latencies.percentiles();
         Interval {
-            at_s: seconds(index * interval_us),
+            at_s: seconds(index * slices.length_us()),
             ops: interval.ops,
             errors: interval.errors,
             p50_us: latencies.p50,
@@ -296,7 +292,7 @@ fn timeline(intervals: &[IntervalReport], interval_us: u64) -> Vec<Interval> {
                 .collect(),
         }
     };
-    (0..).zip(intervals).map(slice).collect()
+    (0..).zip(slices.all()).map(slice).collect()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]

@@ -200,11 +200,11 @@ pub struct Interval {
 }
 
 /// The values of a metric in a slice, in the metric's own unit.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Told {
-    /// How many were told: of most metrics, one for each transaction.
+    /// How many were told: of most metrics, one for each transaction; of a counter what it counted.
     pub count: u64,
-    /// Their mean.
+    /// Their mean; 1 for a counter.
     pub mean: f64,
     /// The greatest.
     pub max: f64,

@@ -392,8 +392,17 @@ impl ConnectionFactory {
         if mode == "wal" {
             return Ok(JournalMode::Wal);
         }
-        let mode: String =
-            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+        let switch = || -> rusqlite::Result<String> {
+            connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        };
+        let mode = match switch() {
+            // SQLite asks no busy handler then. For an empty transaction it does.
+            Err(error) if is_contended(&error) => {
+                connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")?;
+                switch()?
+            }
+            mode => mode?,
+        };
         if mode == "wal" {
             return Ok(JournalMode::Wal);
         }

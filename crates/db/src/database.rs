@@ -291,8 +291,8 @@ impl Database {
     }
 
     /// Runs a round of maintenance now: forgets event ids that are older than the window, brings the
-    /// planner's statistics up to date, and checkpoints the WAL. The maintenance thread does the same
-    /// every ten minutes.
+    /// ranks of large guilds and the planner's statistics up to date, and checkpoints the WAL. The
+    /// maintenance thread does the same every ten minutes, ranks and WAL every ten seconds.
     ///
     /// # Errors
     ///

@@ -185,7 +185,7 @@ pub enum OpenError {
         by: Vec<Neighbour>,
     },
     /// The file to be written is there already.
-    #[error("`{}` is there already; it was left untouched", path.display())]
+    #[error("`{}` is there already; it was left untouched, `--force` replaces it", path.display())]
     Exists {
         /// The path.
         path: PathBuf,

@@ -1,5 +1,7 @@
-//! What keeps a database in shape beside its writer: checkpoints and the forgetting of old event
-//! ids, on a thread and a connection of their own, so that no caller's commit waits for them.
+//! What keeps a database in shape beside its writer: checkpoints, the forgetting of old event ids,
+//! the upkeep of ranks and the planner's statistics, on a thread and a connection of their own, so that
+//! no caller's commit waits for them. What has to be written, but for the statistics, goes through the
+//! writer's queue in small steps, as any caller's.
 
 use std::fs;
 use std::sync::Arc;
@@ -22,7 +24,8 @@ use crate::retry::{Retry, RetryError};
 use crate::sql;
 use crate::writer::{Upkeep, Work, Writer};
 
-/// How often event ids are looked through for old ones.
+/// How often event ids are looked through for old ones, and the planner's statistics brought up to
+/// date.
 const INTERVAL: Duration = Duration::from_mins(10);
 
 /// How often the ranks of large guilds are looked after, and the WAL's size.

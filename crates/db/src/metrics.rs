@@ -208,3 +208,86 @@ fn describe() {
     );
     metrics::describe_gauge!(WAL, Unit::Bytes, "The WAL's file");
 }
+
+#[cfg(test)]
+mod tests {
+    use metrics::Key;
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+
+    use super::*;
+
+    /// What was told since the last look.
+    fn told(snapshotter: &Snapshotter) -> Vec<(Key, DebugValue)> {
+        let all = snapshotter.snapshot().into_vec().into_iter();
+        all.map(|(key, _, _, value)| (key.key().clone(), value))
+            .collect()
+    }
+
+    fn label<'k>(key: &'k Key, name: &str) -> &'k str {
+        let label = key.labels().find(|label| label.key() == name);
+        label.map_or("", Label::value)
+    }
+
+    #[test]
+    fn a_checkpoint_counts_to_its_result_and_a_wal_is_held_back_since_the_first_that_was() {
+        let recorder = DebuggingRecorder::new();
+        let snapshotter = recorder.snapshotter();
+        let meters = metrics::with_local_recorder(&recorder, || Meters::new("roas.db"));
+        let start = Instant::now();
+        let wal = |frames, copied| Some(WalState { frames, copied });
+        for (at, by, wal, result, held_back) in [
+            (0, By::Writer, wal(9, 9), "whole", Some(0.0)),
+            (1, By::Maintenance, wal(9, 4), "held_back", Some(0.0)),
+            (3, By::Writer, wal(9, 5), "held_back", Some(2.0)),
+            // Neither says anything of the readers.
+            (4, By::Writer, wal(-1, -1), "beside_another", None),
+            (5, By::Maintenance, None, "failed", None),
+            (8, By::Maintenance, wal(9, 8), "held_back", Some(7.0)),
+            (9, By::Writer, wal(9, 9), "whole", Some(0.0)),
+            (20, By::Writer, wal(9, 1), "held_back", Some(0.0)),
+        ] {
+            meters.checkpointed(by, wal, start + Duration::from_secs(at));
+            let by = match by {
+                By::Writer => "writer",
+                By::Maintenance => "maintenance",
+            };
+            for (key, value) in told(&snapshotter) {
+                match (key.name(), value) {
+                    (CHECKPOINTS, value) => {
+                        let is_it = (label(&key, "by"), label(&key, "result")) == (by, result);
+                        let expected = DebugValue::Counter(u64::from(is_it));
+                        assert_eq!(value, expected, "after {at} s: {key}");
+                    }
+                    (WAL_HELD_BACK, DebugValue::Gauge(seconds)) => {
+                        let held_back = held_back.unwrap_or(seconds.0);
+                        assert!(
+                            (seconds.0 - held_back).abs() < 1e-9,
+                            "after {at} s: {seconds}"
+                        );
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_retry_counts_to_its_policy_alone() {
+        let recorder = DebuggingRecorder::new();
+        let meters = metrics::with_local_recorder(&recorder, || Meters::new("roas.db"));
+        meters.retried(&RetryPolicy::conservative());
+        let told = told(&recorder.snapshotter());
+        let of_retries = told.iter().filter(|(key, _)| key.name() == RETRIES);
+        let mut retries: Vec<_> = of_retries
+            .map(|(key, value)| (label(key, "policy"), value))
+            .collect();
+        retries.sort_unstable_by_key(|(policy, _)| *policy);
+        let [none, one] = [0, 1].map(DebugValue::Counter);
+        let expected = [
+            ("aggressive", &none),
+            ("balanced", &none),
+            ("conservative", &one),
+        ];
+        assert_eq!(retries, expected);
+    }
+}

@@ -115,6 +115,37 @@ impl Drop for Mounted {
     }
 }
 
+/// Set for a program that has a mount namespace of its own already.
+const OWN_NAMESPACE: &str = "ROAS_FAULTS_OWN_MOUNTS";
+
+/// Starts the running program again, in its place and with a mount namespace of its own: what it mounts
+/// goes with it, however it ends, by Ctrl-C or a kill, and nobody else sees it meanwhile. Returns where
+/// that is not to be had (it takes root and the program `unshare`), and where it was done before.
+pub fn keep_to_this_process() {
+    use std::os::unix::process::CommandExt;
+
+    if std::env::var_os(OWN_NAMESPACE).is_some() {
+        return;
+    }
+    let unshare = || {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--mount", "--propagation", "private"]);
+        unshare
+    };
+    // Asked beforehand: in the place of this program it could only fail.
+    if run(unshare().arg("true")).is_err() {
+        return;
+    }
+    if let Ok(executable) = std::env::current_exe() {
+        // Returns where it fails, and then all goes on as without.
+        let _ = unshare()
+            .arg(executable)
+            .args(std::env::args_os().skip(1))
+            .env(OWN_NAMESPACE, "1")
+            .exec();
+    }
+}
+
 /// Cuts the power of the ext4 that is mounted on `folder`, for everyone who uses it: nothing that is
 /// written from now on reaches the disk, and of what was written before, what `cut` says.
 ///

@@ -143,7 +143,7 @@ fn backups_come_back_and_nothing_is_overwritten_unasked() {
         folder
             .run("backup copy.db")
             .failure()
-            .contains("is there already")
+            .contains("is there already; it was left untouched, `--force` replaces it")
     );
     assert!(
         folder
@@ -158,7 +158,7 @@ fn backups_come_back_and_nothing_is_overwritten_unasked() {
         folder
             .run("restore copy.db")
             .failure()
-            .contains("is there already")
+            .contains("is there already; it was left untouched, `--force` replaces it")
     );
     assert_eq!(folder.json("stats")["members"], 901);
     folder.run("restore --force copy.db").text();

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use roas_faults::mounted::keep_to_this_process;
 
 use super::output;
 use super::program::{CliError, verified};
@@ -15,7 +16,8 @@ use crate::torture::{Fault, PART, TortureReport, faults, play as play_part, run,
 ///
 /// Exits with 0 where every promise was kept, 1 where one was broken, 2 where the command makes no
 /// sense. A fault that this machine cannot have is skipped, and the reason told. Run as root, the
-/// power-ext4 faults mount file systems below the folder; ended by a signal, they leave one mounted.
+/// power-ext4 faults mount file systems below the folder, which nobody else sees and which go with the
+/// program.
 #[derive(Debug, Args)]
 pub(super) struct TortureArgs {
     /// Rounds of each fault
@@ -64,6 +66,9 @@ pub(super) fn torture(args: &TortureArgs) -> Result<ExitCode, CliError> {
             .collect();
         output::result(&lines.concat()).map_err(CliError::failed)?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if chosen.iter().any(|fault| fault.mounts()) {
+        keep_to_this_process();
     }
     let folder = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut report = TortureReport {

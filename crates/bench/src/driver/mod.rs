@@ -117,7 +117,8 @@ impl Driver {
             Length::Operations(_) => None,
         };
         let window = Window { from, until };
-        let all = Measurements::new(window, slice(window.length()));
+        let slice = slice(window.length());
+        let all = Measurements::new(window, slice);
         let execution = self.engine.execution();
         let stop = Arc::new(AtomicBool::new(false));
         let reached = Reached::new();
@@ -155,7 +156,7 @@ impl Driver {
         let mut at_end = None;
         // What was told before the window is nobody's.
         self.engine.told();
-        let mut told = Told::new(window, Duration::from_micros(all.interval_us()));
+        let mut told = Told::new(window, slice);
         let mut done = std::pin::pin!(join(writing));
         loop {
             let tick = told.due(Instant::now() + TICK);
@@ -183,7 +184,7 @@ impl Driver {
             .map(|(end, start)| end.since(start));
         let mut report = ProcessReport::new(&all, self.description, counters);
         report.add_reads(reads);
-        report.add_told(told.slices);
+        report.slices.add(&told.slices);
         report.queue_waits = queue_waits
             .zip(at_start.2)
             .map(|(end, start)| end.since(&start));
@@ -320,7 +321,8 @@ async fn join<T>(callers: Vec<oneshot::Receiver<T>>) -> Result<Vec<T>, BoxError>
     Ok(results)
 }
 
-/// The length of a slice of the timeline: 20 to 60 of them in a run whose length is known.
+/// The length of a slice of the timeline: 20 to 60 of them in a run whose length is known. Where it
+/// is not they begin short, and become longer as there are more.
 fn slice(window: Option<Duration>) -> Duration {
     const LENGTHS_MS: [u64; 8] = [50, 100, 250, 500, 1_000, 2_000, 5_000, 10_000];
     let fits = |ms: &&u64| window.is_some_and(|window| window <= Duration::from_millis(**ms) * 60);

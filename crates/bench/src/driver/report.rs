@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reader::Reads;
 use crate::engine::{Counters, Description, FailureKind, Read};
-use crate::stats::{IntervalReport, Latencies, Measurements, Tally};
+use crate::stats::{Latencies, Measurements, Slices};
 
 /// What one process did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,10 +26,8 @@ pub struct ProcessReport {
     pub latencies: Latencies,
     /// The latencies of the reads by kind.
     pub reads: BTreeMap<String, Latencies>,
-    /// The length of a slice of the window.
-    pub interval_us: u64,
-    /// The slices.
-    pub intervals: Vec<IntervalReport>,
+    /// The slices of the window.
+    pub slices: Slices,
     /// The length of the window.
     pub window_us: u64,
     /// The longest time in it without an acknowledged operation.
@@ -70,8 +68,7 @@ impl ProcessReport {
                 .collect(),
             latencies: totals.latencies,
             reads: BTreeMap::new(),
-            interval_us: all.interval_us(),
-            intervals: totals.intervals,
+            slices: totals.slices,
             window_us,
             longest_gap_ms: all.longest_gap_ms(window_us),
             cpu_s: 0.0,
@@ -79,15 +76,6 @@ impl ProcessReport {
             counters,
             queue_waits: None,
             description,
-        }
-    }
-
-    /// Adds what the engine told in the slices of the window.
-    pub(super) fn add_told(&mut self, slices: Vec<BTreeMap<String, Tally>>) {
-        let most = self.intervals.len().max(slices.len());
-        self.intervals.resize_with(most, IntervalReport::default);
-        for (interval, told) in self.intervals.iter_mut().zip(slices) {
-            interval.told = told;
         }
     }
 

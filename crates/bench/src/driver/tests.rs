@@ -100,6 +100,27 @@ async fn a_stall_is_a_gap() {
     assert_eq!(report.acknowledged, 5_000);
 }
 
+/// Else a run of millions of operations would need more memory than what it measures.
+#[tokio::test(start_paused = true)]
+async fn a_run_of_unknown_length_has_as_many_slices_as_any() {
+    let start = Instant::now();
+    let engine = Stalling {
+        usual: Duration::from_secs(1),
+        stall: (start, start),
+    };
+    let scenario = Scenario {
+        tasks: 1,
+        warmup: Duration::ZERO,
+        length: Length::Operations(300),
+        ..Scenario::default()
+    };
+    let report = run(Box::new(engine), scenario, start).await;
+    let slices = report.slices.all();
+    assert!((60..=120).contains(&slices.len()), "{}", slices.len());
+    assert_eq!(report.slices.length_us(), 4_000_000);
+    assert_eq!(slices.iter().map(|slice| slice.ops).sum::<u64>(), 300);
+}
+
 #[tokio::test(start_paused = true)]
 async fn calls_that_an_engine_never_gets_to_have_failed() {
     let start = Instant::now();

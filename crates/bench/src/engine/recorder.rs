@@ -7,14 +7,14 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use metrics::{
-    Counter, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
     SharedString, Unit,
 };
 use roas_db::metrics::QUEUE_WAIT;
 
 use crate::stats::{Latencies, Tally};
 
-/// A recorder of the gauges and histograms of one database.
+/// A recorder of the metrics of one database.
 #[derive(Debug, Default)]
 pub struct MetricsRecorder(Mutex<BTreeMap<String, Arc<Metric>>>);
 
@@ -53,7 +53,7 @@ impl MetricsRecorder {
 
     fn metric(&self, key: &Key) -> Arc<Metric> {
         let mut metrics = self.metrics();
-        let metric = metrics.entry(key.name().to_owned()).or_insert_with(|| {
+        let metric = metrics.entry(name_of(key)).or_insert_with(|| {
             let waits = (key.name() == QUEUE_WAIT).then(Latencies::new);
             Arc::new(Metric(Mutex::new(Told {
                 tally: Tally::default(),
@@ -65,6 +65,20 @@ impl MetricsRecorder {
 
     fn metrics(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Metric>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A metric's name, with the labels that tell it from others of the same name:
+/// `roas_db_retries_total{policy=balanced}`.
+fn name_of(key: &Key) -> String {
+    let labels = key.labels().filter(|label| label.key() != "database");
+    let labels: Vec<_> = labels
+        .map(|label| format!("{}={}", label.key(), label.value()))
+        .collect();
+    if labels.is_empty() {
+        key.name().to_owned()
+    } else {
+        format!("{}{{{}}}", key.name(), labels.join(","))
     }
 }
 
@@ -89,6 +103,20 @@ impl HistogramFn for Metric {
     }
 }
 
+/// What a counter counts was told as often, and is 1 each time.
+impl CounterFn for Metric {
+    #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+    fn increment(&self, count: u64) {
+        self.told().tally.merge(&Tally {
+            count,
+            sum: count as f64,
+            max: 1.0,
+        });
+    }
+
+    fn absolute(&self, _: u64) {}
+}
+
 /// A gauge is what it is set to: nothing here counts up or down.
 impl GaugeFn for Metric {
     fn increment(&self, _: f64) {}
@@ -105,8 +133,8 @@ impl Recorder for MetricsRecorder {
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
 
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::noop()
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.metric(key))
     }
 
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
@@ -121,6 +149,27 @@ impl Recorder for MetricsRecorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_are_told_apart_by_their_labels() {
+        let recorder = MetricsRecorder::default();
+        let count = |result: &'static str| {
+            let labels = [("database", "a"), ("by", "writer"), ("result", result)];
+            metrics::with_local_recorder(&recorder, || metrics::counter!("ended_total", &labels))
+        };
+        let (whole, failed) = (count("whole"), count("failed"));
+        whole.increment(2);
+        whole.increment(1);
+        let told = recorder.take();
+        assert_eq!(told.len(), 1);
+        let tally = told["ended_total{by=writer,result=whole}"];
+        assert_eq!((tally.count, tally.told().unwrap().count), (3, 3));
+        failed.increment(1);
+        assert_eq!(
+            recorder.take()["ended_total{by=writer,result=failed}"].count,
+            1
+        );
+    }
 
     #[test]
     fn what_was_told_is_taken_once_and_waits_are_kept() {

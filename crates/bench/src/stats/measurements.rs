@@ -16,9 +16,6 @@ const BUFFERED: usize = 128;
 /// tasks would be more than the engine that is measured, and would turn over the processor's caches.
 const SHARDS: usize = 4;
 
-/// The greatest number of slices of the window; what comes later counts to the last.
-const MAX_INTERVALS: u64 = 3_600;
-
 /// The part of a run that is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Window {
@@ -44,21 +41,22 @@ impl Window {
 #[derive(Debug)]
 pub struct Measurements {
     window: Window,
-    interval_us: u64,
+    slice_us: u64,
     gaps: Gaps,
     shards: [Mutex<Totals>; SHARDS],
 }
 
 impl Measurements {
-    /// Of this window, in slices of this length.
+    /// Of this window, in slices of this length, or longer ones where they would be too many.
     #[must_use]
-    pub fn new(window: Window, interval: Duration) -> Arc<Self> {
+    pub fn new(window: Window, slice: Duration) -> Arc<Self> {
         let window_ms = window.length().map(|length| micros(length) / 1_000);
+        let slice_us = micros(slice).max(1);
         Arc::new(Self {
             window,
-            interval_us: micros(interval).max(1),
+            slice_us,
             gaps: Gaps::new(window_ms),
-            shards: Default::default(),
+            shards: std::array::from_fn(|_| Mutex::new(Totals::new(slice_us))),
         })
     }
 
@@ -68,12 +66,6 @@ impl Measurements {
         self.window
     }
 
-    /// The length of a slice.
-    #[must_use]
-    pub const fn interval_us(&self) -> u64 {
-        self.interval_us
-    }
-
     /// The recorder of one worker.
     #[must_use]
     pub fn recorder(self: &Arc<Self>, worker: u32) -> Recorder {
@@ -81,7 +73,7 @@ impl Measurements {
             shard: worker as usize % SHARDS,
             all: Arc::clone(self),
             buffer: Vec::with_capacity(BUFFERED),
-            interval: 0,
+            slice: 0,
             acknowledged: 0,
             unknown: 0,
             messages: Default::default(),
@@ -100,7 +92,7 @@ impl Measurements {
     /// All that was recorded. Every recorder is gone.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        let mut totals = Totals::default();
+        let mut totals = Totals::new(self.slice_us);
         for shard in &self.shards {
             totals.add(&shard.lock().unwrap_or_else(PoisonError::into_inner));
         }
@@ -120,7 +112,9 @@ pub struct Recorder {
     all: Arc<Measurements>,
     shard: usize,
     buffer: Vec<Sample>,
-    interval: usize,
+    /// Which slice the samples in the buffer are of, while slices have their first length: they are
+    /// handed in with it, so that a slow run's progress is seen.
+    slice: u64,
     acknowledged: u64,
     unknown: u64,
     messages: [Option<String>; FailureKind::ALL.len()],
@@ -157,13 +151,16 @@ impl Recorder {
         if in_window && failure.is_none() {
             self.all.gaps.acknowledged(ended_us / 1_000);
         }
-        let interval = self.interval_of(ended_us);
-        if self.buffer.len() == BUFFERED || interval != self.interval {
+        let length_us = window.length().map_or(u64::MAX, micros);
+        let within_us = ended_us.min(length_us.saturating_sub(1));
+        let slice = within_us / self.all.slice_us;
+        if self.buffer.len() == BUFFERED || slice != self.slice {
             self.hand_in();
-            self.interval = interval;
+            self.slice = slice;
         }
         self.buffer.push(Sample {
             ended_us,
+            within_us,
             latency_us: micros(ended.saturating_duration_since(due)),
             operations,
             failure: failure.map(|failure| failure.kind),
@@ -191,19 +188,12 @@ impl Recorder {
         self.record(now, now, operations, Err(failure));
     }
 
-    fn interval_of(&self, ended_us: u64) -> usize {
-        let length_us = self.all.window.length().map_or(u64::MAX, micros);
-        let within = ended_us.min(length_us.saturating_sub(1));
-        let interval = (within / self.all.interval_us).min(MAX_INTERVALS - 1);
-        usize::try_from(interval).unwrap_or(0)
-    }
-
     fn hand_in(&mut self) {
         let mut totals = self.all.shards[self.shard]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         for sample in self.buffer.drain(..) {
-            totals.take(&sample, self.interval);
+            totals.take(&sample);
         }
     }
 }
@@ -224,7 +214,8 @@ impl Drop for Recorder {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+/// Whole microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
@@ -294,10 +285,8 @@ mod tests {
             totals.messages[FailureKind::Busy as usize].as_deref(),
             Some("busy")
         );
-        assert_eq!(
-            (totals.intervals.len(), totals.intervals[9].errors),
-            (10, 2)
-        );
+        let slices = totals.slices.all();
+        assert_eq!((slices.len(), slices[9].errors), (10, 2));
     }
 
     #[test]
@@ -320,11 +309,8 @@ mod tests {
         record(&all, &calls);
         let totals = all.totals();
         assert_eq!((totals.ops, totals.errors[0]), (1_800, 200));
-        let slices: Vec<_> = totals
-            .intervals
-            .iter()
-            .map(|slice| (slice.ops, slice.errors))
-            .collect();
+        let slices = totals.slices.all().iter();
+        let slices: Vec<_> = slices.map(|slice| (slice.ops, slice.errors)).collect();
         assert_eq!(slices, [(180, 20); 10]);
         assert_eq!(all.longest_gap_ms(1_000_000), 1);
         assert_eq!(all.progress(), (1_800, 200));

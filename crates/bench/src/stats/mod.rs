@@ -3,14 +3,17 @@
 mod gaps;
 mod histogram;
 mod measurements;
+mod slices;
 mod tally;
 mod totals;
 mod usage;
 
 pub use histogram::{InvalidHistogram, Latencies};
+pub(crate) use measurements::micros;
 pub use measurements::{Measurements, Recorder, Window};
+pub use slices::{IntervalReport, Slices};
 pub use tally::Tally;
-pub use totals::{IntervalReport, Totals};
+pub use totals::Totals;
 pub use usage::Usage;
 
 /// Jain's index of fairness: (Σx)² / (n·Σx²). 1 where all are equal, 1/n where one has everything;

@@ -1,15 +1,11 @@
 //! Sums over workers.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
-
 use super::histogram::Latencies;
-use super::tally::Tally;
+use super::slices::Slices;
 use crate::engine::FailureKind;
 
 /// Sums over some workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Totals {
     /// Operations acknowledged from the first to the last, warm-up included.
     pub acknowledged: u64,
@@ -24,51 +20,17 @@ pub struct Totals {
     /// The latencies.
     pub latencies: Latencies,
     /// The slices of the window.
-    pub intervals: Vec<IntervalReport>,
+    pub slices: Slices,
     /// When the last operation was answered, after the window's start.
     pub last_us: u64,
-}
-
-/// A slice of the window, as processes report it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct IntervalReport {
-    /// Operations acknowledged.
-    pub ops: u64,
-    /// Operations that failed.
-    pub errors: u64,
-    /// Their latencies.
-    pub latencies: Latencies,
-    /// What the engine told of its metrics meanwhile, by their names.
-    pub told: BTreeMap<String, Tally>,
-}
-
-impl Default for IntervalReport {
-    fn default() -> Self {
-        Self {
-            ops: 0,
-            errors: 0,
-            latencies: Latencies::coarse(),
-            told: BTreeMap::new(),
-        }
-    }
-}
-
-impl IntervalReport {
-    /// Adds another's.
-    pub fn add(&mut self, other: &Self) {
-        self.ops += other.ops;
-        self.errors += other.errors;
-        self.latencies.add(&other.latencies);
-        for (name, tally) in &other.told {
-            self.told.entry(name.clone()).or_default().merge(tally);
-        }
-    }
 }
 
 /// One call that was answered.
 #[derive(Debug)]
 pub(super) struct Sample {
     pub(super) ended_us: u64,
+    /// The same within the window: what ended after it counts to its last slice.
+    pub(super) within_us: u64,
     pub(super) latency_us: u64,
     pub(super) operations: u64,
     pub(super) failure: Option<FailureKind>,
@@ -76,12 +38,22 @@ pub(super) struct Sample {
 }
 
 impl Totals {
-    pub(super) fn take(&mut self, sample: &Sample, interval: usize) {
-        if self.intervals.len() <= interval {
-            self.intervals
-                .resize_with(interval + 1, IntervalReport::default);
+    /// Nothing yet, in slices of this length at first.
+    pub(super) fn new(slice_us: u64) -> Self {
+        Self {
+            acknowledged: 0,
+            unknown: 0,
+            ops: 0,
+            errors: Default::default(),
+            messages: Default::default(),
+            latencies: Latencies::new(),
+            slices: Slices::of(slice_us),
+            last_us: 0,
         }
-        let slice = &mut self.intervals[interval];
+    }
+
+    pub(super) fn take(&mut self, sample: &Sample) {
+        let slice = self.slices.at(sample.within_us);
         self.last_us = self.last_us.max(sample.ended_us);
         if let Some(kind) = sample.failure {
             self.errors[kind as usize] += sample.operations;
@@ -109,13 +81,7 @@ impl Totals {
             }
         }
         self.latencies.add(&other.latencies);
-        if self.intervals.len() < other.intervals.len() {
-            self.intervals
-                .resize_with(other.intervals.len(), IntervalReport::default);
-        }
-        for (sum, interval) in self.intervals.iter_mut().zip(&other.intervals) {
-            sum.add(interval);
-        }
+        self.slices.add(&other.slices);
         self.last_us = self.last_us.max(other.last_us);
     }
 }

@@ -52,6 +52,11 @@ pub trait Fault: std::fmt::Debug {
         None
     }
 
+    /// Whether it mounts file systems.
+    fn mounts(&self) -> bool {
+        false
+    }
+
     /// Runs one round.
     ///
     /// # Errors

@@ -129,6 +129,10 @@ impl Fault for PowerCuts {
         tried.err()
     }
 
+    fn mounts(&self) -> bool {
+        true
+    }
+
     fn round(&self, round: &Round<'_>) -> Result<Findings, Broken> {
         let mut rng = Rng::with_seed(round.seed);
         let mut findings = Findings::default();

@@ -1,7 +1,8 @@
 //! The fast form of the faults that take several processes, and the proof that each check finds
 //! what it is there for.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -37,6 +38,35 @@ fn what_is_acknowledged_survives_kills_of_several_processes() {
     let report = report(&kill, 8);
     assert_eq!(report.failures, []);
     assert!(report.figures["killed at work"] > 0, "{report:?}");
+}
+
+/// What is mounted, to a process and to this one, below a folder.
+fn mounted(process: &str, folder: &Path) -> bool {
+    let mounts = std::fs::read_to_string(format!("/proc/{process}/mounts")).unwrap_or_default();
+    mounts.contains(folder.to_str().unwrap())
+}
+
+/// Where mounting is not to be had, the program ends by itself and there is nothing to see.
+#[test]
+fn a_torture_that_is_killed_leaves_nothing_mounted() {
+    let folder = tempdir().unwrap();
+    let mut torture = Command::new(executable())
+        .args(["torture", "--only", "power-ext4", "--rounds", "100"])
+        .arg("--dir")
+        .arg(folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let process = torture.id().to_string();
+    while torture.try_wait().unwrap().is_none() && !mounted(&process, folder.path()) {
+        std::thread::yield_now();
+    }
+    let seen_by_others = mounted("self", folder.path());
+    torture.kill().unwrap();
+    torture.wait().unwrap();
+    assert!(!seen_by_others);
+    assert!(!mounted("self", folder.path()));
 }
 
 #[test]

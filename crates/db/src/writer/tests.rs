@@ -1,32 +1,52 @@
 //! The writer, driven without its thread: what is queued is decided before the worker runs.
 
-use std::sync::Arc;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roas_domain::testing::ManualClock;
 use roas_domain::testing::fixtures::{MIDNIGHT, at, member, message, message_with_id};
 use roas_domain::{ActivityEvent, Effect, EventOutcome, RepositoryError, RepositoryErrorKind};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use tracing::{Dispatch, Level};
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::checkpoint::Pace;
 use crate::config::Config;
 use crate::connection::{ConnectionFactory, FileIdentity};
 use crate::maintenance;
-use crate::metrics::Meters;
+use crate::metrics::{Meters, QUEUE_DEPTH};
 use crate::migration::migrate;
 use crate::writer::{Reply, Work, Worker, WorkerConfig, Writer, pair};
 
 const QUEUE_CAPACITY: usize = 100;
 
-/// A writer whose worker has not begun.
+/// A worker that has not begun, with all that it needs.
 struct Idle {
     folder: TempDir,
-    writer: Writer,
     worker: Worker,
     connection: rusqlite::Connection,
 }
 
-fn idle(batch_limit: usize) -> Idle {
+impl Idle {
+    /// Begins to work, on a thread on which everything is told to whoever listens on this one.
+    fn start(self) -> JoinHandle<()> {
+        let listener = tracing::dispatcher::get_default(Dispatch::clone);
+        tokio::task::spawn_blocking(move || {
+            tracing::dispatcher::with_default(&listener, || self.worker.run(self.connection));
+            drop(self.folder);
+        })
+    }
+
+    /// Does all that is queued, and ends.
+    async fn run(self, writer: &Writer) {
+        writer.close();
+        self.start().await.unwrap();
+    }
+}
+
+fn idle(batch_limit: usize) -> (Writer, Idle) {
     let folder = tempfile::tempdir().unwrap();
     let config = Config::new(folder.path().join("roas.db"));
     migrate(&config).unwrap();
@@ -46,12 +66,12 @@ fn idle(batch_limit: usize) -> Idle {
         meters: Meters::new("roas.db"),
     };
     let (writer, worker) = pair(config, QUEUE_CAPACITY);
-    Idle {
+    let idle = Idle {
         folder,
-        writer,
         worker,
         connection,
-    }
+    };
+    (writer, idle)
 }
 
 type Call<T> = JoinHandle<Result<T, RepositoryError>>;
@@ -74,30 +94,16 @@ async fn queue_record(writer: &Writer, event: ActivityEvent) -> Call<EventOutcom
     queue(writer, move |reply| Work::Record { event, reply }).await
 }
 
-/// Lets the worker do all that is queued, and end.
-async fn run(worker: Worker, connection: rusqlite::Connection, writer: &Writer) {
-    writer.close();
-    tokio::task::spawn_blocking(move || worker.run(connection))
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn what_is_queued_is_one_transaction_and_answered_in_order() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(100);
+    let (writer, idle) = idle(100);
     let mut calls = Vec::new();
     for number in 0..10 {
         // Every other event repeats the id before it.
         let event = message_with_id(number / 2 + 1, member(1, 1), MIDNIGHT);
         calls.push(queue_record(&writer, event).await);
     }
-    run(worker, connection, &writer).await;
-    drop(folder);
+    idle.run(&writer).await;
     for (number, call) in calls.into_iter().enumerate() {
         let outcome = call.await.unwrap().unwrap();
         assert_eq!(
@@ -112,19 +118,13 @@ async fn what_is_queued_is_one_transaction_and_answered_in_order() {
 
 #[tokio::test]
 async fn a_transaction_takes_requests_up_to_the_limit_but_at_least_one() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(4);
+    let (writer, idle) = idle(4);
     let mut calls = Vec::new();
     for events in [10, 3, 1, 1] {
         let events = vec![message(member(1, 1), MIDNIGHT); events];
         calls.push(queue(&writer, move |reply| Work::RecordMany { events, reply }).await);
     }
-    run(worker, connection, &writer).await;
-    drop(folder);
+    idle.run(&writer).await;
     for call in calls {
         call.await.unwrap().unwrap();
     }
@@ -132,16 +132,112 @@ async fn a_transaction_takes_requests_up_to_the_limit_but_at_least_one() {
     assert_eq!(writer.stats().batches, 3);
 }
 
+/// What was written to it, to be looked at afterwards.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What is logged from this level on while three requests with six events are one transaction.
+async fn logged_of_a_transaction(level: Level) -> String {
+    let log = Log::default();
+    let sink = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_span_events(FmtSpan::CLOSE)
+        .with_ansi(false)
+        .with_writer(move || sink.clone())
+        .finish();
+    let (writer, idle) = idle(100);
+    let _listens = tracing::subscriber::set_default(subscriber);
+    let mut calls = Vec::new();
+    for events in [1, 3, 2] {
+        let events = vec![message(member(1, 1), MIDNIGHT); events];
+        calls.push(queue(&writer, move |reply| Work::RecordMany { events, reply }).await);
+    }
+    idle.run(&writer).await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let log = log.0.lock().unwrap();
+    String::from_utf8(log.clone()).unwrap()
+}
+
+#[tokio::test]
+async fn a_transaction_is_one_span_with_what_it_carried() {
+    let log = logged_of_a_transaction(Level::DEBUG).await;
+    let ended: Vec<_> = log.lines().filter(|line| line.contains("close")).collect();
+    let [line] = ended[..] else {
+        panic!("{log}");
+    };
+    let (_, said) = line.split_once("DEBUG transaction{").unwrap();
+    let (fields, _) = said.split_once('}').unwrap();
+    let fields: Vec<_> = fields
+        .split(' ')
+        .map(|field| field.split_once('=').unwrap())
+        .collect();
+    let names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    let expected = [
+        "queue_depth",
+        "queue_wait",
+        "attempts",
+        "requests",
+        "events",
+        "commit",
+    ];
+    assert_eq!(names, expected);
+    for (name, value) in [
+        ("queue_depth", "3"),
+        ("attempts", "1"),
+        ("requests", "3"),
+        ("events", "6"),
+    ] {
+        assert!(fields.contains(&(name, value)), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_listen_for_spans_hears_nothing_of_a_transaction() {
+    assert_eq!(logged_of_a_transaction(Level::INFO).await, "");
+}
+
+#[tokio::test]
+async fn the_depth_of_the_queue_is_told_as_a_transaction_begins() {
+    let recorder = DebuggingRecorder::new();
+    let (writer, idle) = {
+        let _listens = metrics::set_default_local_recorder(&recorder);
+        idle(100)
+    };
+    let mut calls = Vec::new();
+    for user in 1..=5 {
+        calls.push(queue_record(&writer, message(member(1, user), MIDNIGHT)).await);
+    }
+    idle.run(&writer).await;
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let told = recorder.snapshotter().snapshot().into_vec();
+    let depths: Vec<_> = told
+        .into_iter()
+        .filter(|(key, ..)| key.key().name() == QUEUE_DEPTH)
+        .map(|(_, _, _, value)| value)
+        .collect();
+    assert_eq!(depths, [DebugValue::Gauge(5.0.into())]);
+}
+
 /// Else a refused request that is tried alone would take others in, and be refused with them.
 #[tokio::test]
 async fn a_request_with_a_transaction_of_its_own_takes_nothing_in() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(2);
-    connection
+    let (writer, idle) = idle(2);
+    idle.connection
         .execute_batch(
             "CREATE TRIGGER no_thirteen BEFORE INSERT ON activity_meter WHEN new.user_id = 13
              BEGIN SELECT raise(ABORT, 'not thirteen'); END",
@@ -152,8 +248,7 @@ async fn a_request_with_a_transaction_of_its_own_takes_nothing_in() {
         let event = message_with_id(id, member(1, user), MIDNIGHT);
         calls.push(queue_record(&writer, event).await);
     }
-    run(worker, connection, &writer).await;
-    drop(folder);
+    idle.run(&writer).await;
     let mut outcomes = Vec::new();
     for call in calls {
         outcomes.push(call.await.unwrap());
@@ -165,12 +260,7 @@ async fn a_request_with_a_transaction_of_its_own_takes_nothing_in() {
 
 #[tokio::test]
 async fn a_full_queue_is_overload_for_those_who_do_not_wait() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(7);
+    let (writer, idle) = idle(7);
     let mut calls = Vec::new();
     for user in 1..=QUEUE_CAPACITY as u64 {
         calls.push(queue_record(&writer, message(member(1, user), MIDNIGHT)).await);
@@ -189,30 +279,23 @@ async fn a_full_queue_is_overload_for_those_who_do_not_wait() {
     tokio::task::yield_now().await;
     assert!(!waits.is_finished());
 
-    let worker = tokio::task::spawn_blocking(move || worker.run(connection));
+    let worker = idle.start();
     assert!(matches!(waits.await.unwrap(), Ok(EventOutcome::Scored(_))));
     for call in calls {
         assert!(call.await.unwrap().is_ok());
     }
     writer.close();
     worker.await.unwrap();
-    drop(folder);
 }
 
 #[tokio::test]
 async fn a_panic_answers_everyone_and_poisons_the_handles() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(2);
+    let (writer, idle) = idle(2);
     let in_the_batch = queue_record(&writer, message(member(1, 1), MIDNIGHT)).await;
     let culprit = queue::<()>(&writer, |_| Work::Panic).await;
     let behind_it = queue_record(&writer, message(member(1, 2), MIDNIGHT)).await;
     let intake = writer.clone();
-    run(worker, connection, &writer).await;
-    drop(folder);
+    idle.run(&writer).await;
 
     let error = in_the_batch.await.unwrap().unwrap_err();
     assert_eq!(error.effect(), Effect::Unknown, "{error}");
@@ -232,18 +315,12 @@ async fn a_panic_answers_everyone_and_poisons_the_handles() {
 
 #[tokio::test]
 async fn a_caller_that_has_gone_away_is_no_ones_loss() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(100);
+    let (writer, idle) = idle(100);
     let gone = queue_record(&writer, message(member(1, 1), MIDNIGHT)).await;
     gone.abort();
     assert!(gone.await.unwrap_err().is_cancelled());
     let stays = queue_record(&writer, message(member(1, 1), MIDNIGHT)).await;
-    run(worker, connection, &writer).await;
-    drop(folder);
+    idle.run(&writer).await;
     let EventOutcome::CoolingDown(record) = stays.await.unwrap().unwrap() else {
         panic!("the event of the caller that has gone came first");
     };
@@ -255,12 +332,7 @@ async fn a_caller_that_has_gone_away_is_no_ones_loss() {
 /// somebody still keeps those calls.
 #[tokio::test]
 async fn a_close_is_heard_where_all_room_is_granted_and_never_used() {
-    let Idle {
-        folder,
-        writer,
-        worker,
-        connection,
-    } = idle(100);
+    let (writer, idle) = idle(100);
     let mut queued = Vec::new();
     for user in 1..=QUEUE_CAPACITY as u64 {
         queued.push(queue_record(&writer, message(member(1, user), MIDNIGHT)).await);
@@ -272,7 +344,7 @@ async fn a_close_is_heard_where_all_room_is_granted_and_never_used() {
         assert!(poll_once(call.as_mut()).await.is_pending());
         granted.push(call);
     }
-    let worker = tokio::task::spawn_blocking(move || worker.run(connection));
+    let worker = idle.start();
     for call in queued {
         call.await.unwrap().unwrap();
     }
@@ -288,7 +360,6 @@ async fn a_close_is_heard_where_all_room_is_granted_and_never_used() {
         assert_eq!(error.effect(), Effect::NotApplied, "{error}");
     }
     assert_eq!(writer.stats().events, QUEUE_CAPACITY as u64);
-    drop(folder);
 }
 
 async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
@@ -301,13 +372,8 @@ async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> std::task::P
 async fn whatever_the_schedule_every_caller_is_answered_once() {
     const CALLS: u64 = 60;
     for seed in 0..40 {
-        let Idle {
-            folder,
-            writer,
-            worker,
-            connection,
-        } = idle(1 + usize::from(fastrand::Rng::with_seed(seed).u8(0..8)));
-        let worker = tokio::task::spawn_blocking(move || worker.run(connection));
+        let (writer, idle) = idle(1 + usize::from(fastrand::Rng::with_seed(seed).u8(0..8)));
+        let worker = idle.start();
         let mut calls = Vec::new();
         for number in 0..CALLS {
             let handle = writer.clone();
@@ -347,7 +413,6 @@ async fn whatever_the_schedule_every_caller_is_answered_once() {
             (acknowledged..=acknowledged + gone).contains(&applied),
             "seed {seed}: {acknowledged} acknowledged, {gone} gone, {applied} applied"
         );
-        drop(folder);
     }
 }
 

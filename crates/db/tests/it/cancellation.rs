@@ -7,12 +7,12 @@
 
 use std::pin::Pin;
 
-use roas_db::{Config, Database, SqliteActivityRepository};
+use roas_db::{Config, SqliteActivityRepository};
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, member, message_with_id};
 use roas_domain::{ActivityRepository, MemberKey, RepositoryError};
 use tempfile::tempdir;
 
-use crate::support::{HeldLock, fill, on_runtime, poll_once, query, quick};
+use crate::support::{HeldLock, fill, on_runtime, open_locked, poll_once, query, quick};
 
 const CAPACITY: usize = 2;
 
@@ -81,9 +81,7 @@ impl Operation {
 /// Drops a call of `operation` at `point`, with one call before it in the writer's hands, a full
 /// queue, and another call behind it.
 async fn drop_call(operation: Operation, point: Point, config: &Config) {
-    let database = Database::open(config.clone()).await.unwrap();
-    let repository = database.repository();
-    let lock = HeldLock::take(config.path());
+    let (database, repository, lock) = open_locked(config).await;
     let before = fill(&repository, CAPACITY, 1).await;
     let mut call = operation.call(&repository, member(1, 1));
     if point != Point::NotPolled {

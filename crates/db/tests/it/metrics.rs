@@ -6,13 +6,13 @@ use std::time::Duration;
 use metrics::Key;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use roas_db::metrics::{
-    CHECKPOINTS, COMMIT, LOCK_WAIT, QUEUE_DEPTH, QUEUE_WAIT, RETRIES, TRANSACTION_EVENTS, WAL,
-    WAL_HELD_BACK,
+    CHECKPOINTS, COMMIT, LOCK_WAIT, QUEUE_DEPTH, QUEUE_WAIT, RETRIES, SYNC, TRANSACTION_EVENTS,
+    WAL, WAL_HELD_BACK,
 };
-use roas_db::{Config, Database, RetryPolicy};
+use roas_db::{Config, Database, Durability, RetryPolicy};
 use roas_domain::ActivityRepository;
-use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
-use rusqlite::Connection;
+use roas_domain::testing::fixtures::{MIDNIGHT, member, message, message_with_id};
+use rusqlite::{Connection, OpenFlags};
 use tempfile::tempdir;
 
 use crate::support::{on_runtime, quick};
@@ -89,6 +89,29 @@ fn neighbour(path: &Path) -> Connection {
     Connection::open(path).unwrap()
 }
 
+/// Another connection, with a snapshot that it keeps.
+fn reading(path: &Path) -> Connection {
+    let reader = neighbour(path);
+    reader.execute_batch("BEGIN").unwrap();
+    reader
+        .query_row("SELECT count(*) FROM activity_meter", [], |_| Ok(()))
+        .unwrap();
+    reader
+}
+
+/// Records an event while `holder` has the write lock, until that was tried again.
+async fn is_tried_again(database: &Database, holder: &Connection) {
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let repository = database.repository();
+    let waiting =
+        tokio::spawn(async move { repository.record(message(member(1, 1), MIDNIGHT)).await });
+    while database.writer_stats().retries == 0 {
+        tokio::task::yield_now().await;
+    }
+    holder.execute_batch("ROLLBACK").unwrap();
+    waiting.await.unwrap().unwrap();
+}
+
 fn close_to(found: f64, expected: f64) -> bool {
     (found - expected).abs() < 1e-9
 }
@@ -116,26 +139,53 @@ fn a_transaction_tells_its_size_its_wait_and_its_commit_once() {
 }
 
 #[test]
+fn the_sync_behind_a_commit_is_told_under_full_alone() {
+    for (durability, syncs) in [(Durability::Full, 1), (Durability::Normal, 0)] {
+        let folder = tempdir().unwrap();
+        let config = quick(folder.path()).durability(durability);
+        recorded(config, async |database, snapshotter| {
+            let event = message(member(1, 1), MIDNIGHT);
+            database.repository().record(event).await.unwrap();
+            let told = Told::since_last(snapshotter);
+            let synced = told.histogram(SYNC);
+            assert_eq!(synced.len(), syncs, "{durability:?}");
+            assert!(synced.iter().all(|&seconds| seconds > 0.0), "{synced:?}");
+            assert_eq!(told.histogram(COMMIT).len(), 1);
+        });
+    }
+}
+
+#[test]
 fn a_wait_for_a_lock_and_the_retries_of_the_policy_are_told() {
     let folder = tempdir().unwrap();
     let config = quick(folder.path()).retry(RetryPolicy::aggressive());
     let path = config.path().to_owned();
     recorded(config, async |database, snapshotter| {
-        let holder = neighbour(&path);
-        holder.execute_batch("BEGIN IMMEDIATE").unwrap();
-        let repository = database.repository();
-        let waiting =
-            tokio::spawn(async move { repository.record(message(member(1, 1), MIDNIGHT)).await });
-        while database.writer_stats().retries == 0 {
-            tokio::task::yield_now().await;
-        }
-        holder.execute_batch("ROLLBACK").unwrap();
-        waiting.await.unwrap().unwrap();
+        is_tried_again(database, &neighbour(&path)).await;
         let told = Told::since_last(snapshotter);
         assert!(told.counter(RETRIES, &[("policy", "aggressive")]) > 0);
         assert_eq!(told.counter(RETRIES, &[("policy", "balanced")]), 0);
         let slept: f64 = told.histogram(LOCK_WAIT).iter().sum();
         assert!(slept > 0.0);
+    });
+}
+
+/// Whatever policy was asked for: a writer shuts readers out there, and they it.
+#[test]
+fn without_a_wal_it_is_the_aggressive_policy_by_which_is_tried_again() {
+    const VFS: &str = "unix-dotfile";
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path())
+        .vfs(VFS)
+        .retry(RetryPolicy::conservative());
+    let path = config.path().to_owned();
+    recorded(config, async |database, snapshotter| {
+        #[expect(clippy::disallowed_methods, reason = "a neighbour past the adapter")]
+        let holder = Connection::open_with_flags_and_vfs(&path, OpenFlags::default(), VFS).unwrap();
+        is_tried_again(database, &holder).await;
+        let told = Told::since_last(snapshotter);
+        assert!(told.counter(RETRIES, &[("policy", "aggressive")]) > 0);
+        assert_eq!(told.counter(RETRIES, &[("policy", "conservative")]), 0);
     });
 }
 
@@ -148,11 +198,7 @@ fn a_reader_that_holds_the_wal_back_is_told_until_it_has_gone() {
         told.counter(CHECKPOINTS, &[("by", "maintenance"), ("result", result)])
     };
     recorded(config, async |database, snapshotter| {
-        let reader = neighbour(&path);
-        reader.execute_batch("BEGIN").unwrap();
-        reader
-            .query_row("SELECT count(*) FROM activity_meter", [], |_| Ok(()))
-            .unwrap();
+        let reader = reading(&path);
         let event = message(member(1, 1), MIDNIGHT);
         database.repository().record(event).await.unwrap();
         // It counts from the first checkpoint that was held back.
@@ -168,5 +214,30 @@ fn a_reader_that_holds_the_wal_back_is_told_until_it_has_gone() {
         let told = Told::since_last(snapshotter);
         assert!(ended(&told, "whole") >= 1);
         assert!(close_to(told.gauge(WAL_HELD_BACK), 0.0));
+    });
+}
+
+/// The maintenance copies sooner, and leaves what the reader needs: the WAL reaches the length from
+/// which on the writer copies, too.
+#[test]
+fn a_checkpoint_of_the_writers_is_told_as_its_own() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path()).wal_limit(u64::MAX);
+    let path = config.path().to_owned();
+    recorded(config, async |database, snapshotter| {
+        let _reader = reading(&path);
+        // A commit writes a page at least, and the length is a few thousand.
+        for id in 1..=10_000 {
+            let event = message_with_id(id, member(1, 1), MIDNIGHT);
+            database.repository().record(event).await.unwrap();
+            let told = Told::since_last(snapshotter);
+            let by_writer =
+                |result| told.counter(CHECKPOINTS, &[("by", "writer"), ("result", result)]);
+            assert_eq!(by_writer("whole"), 0);
+            if by_writer("held_back") > 0 {
+                return;
+            }
+        }
+        panic!("the writer has made no checkpoint");
     });
 }

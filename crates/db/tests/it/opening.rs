@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use roas_db::{Access, Config, Contents, Database, LegacyKind, OnOldSchema, OpenError};
+use roas_db::{
+    Access, Config, Contents, Database, LegacyKind, OnOldSchema, OpenError, RetryPolicy,
+};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use tempfile::tempdir;
 
-use crate::support::{on_runtime, query, quick, raw};
+use crate::support::{HeldLock, on_runtime, query, quick, raw};
 
 fn open(config: Config) -> Result<Database, OpenError> {
     on_runtime(Database::open(config))
@@ -297,6 +300,32 @@ fn opening_anew_after_a_failure_works() {
     assert!(open(Config::new(&path)).is_err());
     fs::remove_file(&path).unwrap();
     close(open(Config::new(&path)).unwrap());
+}
+
+/// SQLite asks no busy handler for the lock that a change of the journal takes: without one of our own
+/// waiting, the attempts would be used up while somebody else writes for a moment.
+#[test]
+fn the_first_opening_of_a_migrated_file_waits_for_a_lock_within_its_attempt() {
+    let folder = tempdir().unwrap();
+    let deadline = Duration::from_millis(300);
+    let config = quick(folder.path()).retry(RetryPolicy::aggressive().with_deadline(deadline));
+    roas_db::migrate(&config).unwrap();
+    let lock = HeldLock::take(config.path());
+    let mode = query::<String>(config.path(), "PRAGMA journal_mode");
+    assert_eq!(mode, "delete");
+    match open(config.clone()).unwrap_err() {
+        OpenError::Busy {
+            waited, attempts, ..
+        } => {
+            assert!(waited >= deadline, "{waited:?}");
+            assert_eq!(attempts, 1);
+        }
+        error => panic!("{error:?}"),
+    }
+    drop(lock);
+    let database = open(config).unwrap();
+    assert_eq!(database.info().journal_mode, "wal");
+    close(database);
 }
 
 #[test]

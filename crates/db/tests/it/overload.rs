@@ -1,12 +1,11 @@
 //! More calls than the disk takes: those who do not wait are told so, those who wait succeed, and
 //! what is kept in memory has a bound.
 
-use roas_db::Database;
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
 use roas_domain::{ActivityRepository, Effect, EventOutcome, RepositoryErrorKind};
 use tempfile::tempdir;
 
-use crate::support::{HeldLock, fill, on_runtime, poll_once, query, quick};
+use crate::support::{fill, on_runtime, open_locked, poll_once, query, quick};
 
 #[test]
 fn while_the_lock_is_held_some_are_refused_at_once_and_others_wait_and_succeed() {
@@ -14,9 +13,7 @@ fn while_the_lock_is_held_some_are_refused_at_once_and_others_wait_and_succeed()
     let folder = tempdir().unwrap();
     let config = quick(folder.path()).queue_capacity(CAPACITY).batch_limit(1);
     on_runtime(async {
-        let database = Database::open(config.clone()).await.unwrap();
-        let repository = database.repository();
-        let lock = HeldLock::take(config.path());
+        let (database, repository, lock) = open_locked(&config).await;
         let accepted = fill(&repository, CAPACITY, 1).await;
 
         let event = message_with_id(100, member(1, 1), MIDNIGHT);
@@ -54,9 +51,7 @@ fn while_the_disk_stalls_the_number_of_requests_in_memory_is_bounded() {
         .queue_capacity(CAPACITY)
         .batch_limit(BATCH_LIMIT);
     on_runtime(async {
-        let database = Database::open(config.clone()).await.unwrap();
-        let repository = database.repository();
-        let lock = HeldLock::take(config.path());
+        let (database, repository, lock) = open_locked(&config).await;
         let mut accepted = Vec::new();
         let mut refused = 0;
         for number in 0..CALLERS {

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roas_db::{Config, Database, RetryPolicy};
+use roas_db::{Config, Database, RetryPolicy, SqliteActivityRepository};
 use roas_domain::testing::ManualClock;
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, member, message, message_with_id};
-use roas_domain::{ActivityRepository, Effect, EventOutcome, RepositoryErrorKind};
+use roas_domain::{ActivityRepository, Effect, EventOutcome, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 use tempfile::tempdir;
 
@@ -23,6 +23,14 @@ async fn open(config: &Config) -> Database {
 #[expect(clippy::disallowed_methods, reason = "a neighbour past the adapter")]
 fn neighbour(path: &Path) -> Connection {
     Connection::open(path).unwrap()
+}
+
+/// Records a message of a member of guild 1.
+async fn record(
+    repository: &SqliteActivityRepository,
+    user: u64,
+) -> Result<EventOutcome, RepositoryError> {
+    repository.record(message(member(1, user), MIDNIGHT)).await
 }
 
 #[test]
@@ -134,6 +142,35 @@ fn many_old_events_are_forgotten_in_steps() {
     );
 }
 
+/// The file does not shrink, and does not grow either while as many ids come as go.
+#[test]
+fn the_room_of_forgotten_events_is_used_again() {
+    const IDS: u64 = 4_000;
+    let folder = tempdir().unwrap();
+    let clock = ManualClock::new(at(MIDNIGHT));
+    let config = quick(folder.path()).clock(Arc::new(clock.clone()));
+    on_runtime(async {
+        let database = open(&config).await;
+        let repository = database.repository();
+        let mut pages = Vec::new();
+        for week in 0..10 {
+            let ids = week * IDS + 1..=(week + 1) * IDS;
+            let events = ids.map(|id| message_with_id(id, member(1, 2), MIDNIGHT));
+            repository.record_many(events.collect()).await.unwrap();
+            let report = database.maintain().await.unwrap();
+            assert_eq!(report.forgotten_events, if week == 0 { 0 } else { IDS });
+            pages.push(query::<i64>(config.path(), "PRAGMA page_count"));
+            clock.advance(8 * 24 * 3_600);
+        }
+        // In the second week, the ids of two are there for a moment. In none of the eight after it is
+        // there more, but for pages that are not quite full.
+        let of_a_week = pages[1] - pages[0];
+        assert!(of_a_week > 10, "{pages:?}");
+        assert!(pages[9] - pages[1] < of_a_week / 2, "{pages:?}");
+        database.close().await.unwrap();
+    });
+}
+
 #[test]
 fn a_wal_that_grew_beside_a_long_reader_shrinks_when_it_has_gone() {
     const MIB: u64 = 1024 * 1024;
@@ -142,10 +179,7 @@ fn a_wal_that_grew_beside_a_long_reader_shrinks_when_it_has_gone() {
     on_runtime(async {
         let database = open(&config).await;
         let repository = database.repository();
-        repository
-            .record(message(member(1, 1), MIDNIGHT))
-            .await
-            .unwrap();
+        record(&repository, 1).await.unwrap();
         let reader = neighbour(config.path());
         reader
             .execute_batch("BEGIN; SELECT count(*) FROM activity_meter")
@@ -315,30 +349,18 @@ fn a_file_that_was_moved_away_is_noticed_before_anything_is_acknowledged() {
     on_runtime(async {
         let database = open(&config).await;
         let repository = database.repository();
-        repository
-            .record(message(member(1, 2), MIDNIGHT))
-            .await
-            .unwrap();
+        record(&repository, 2).await.unwrap();
         let elsewhere = folder.path().join("elsewhere.db");
         fs::rename(config.path(), &elsewhere).unwrap();
-        let error = repository
-            .record(message(member(1, 2), MIDNIGHT))
-            .await
-            .unwrap_err();
+        let error = record(&repository, 2).await.unwrap_err();
         assert_eq!(error.kind(), RepositoryErrorKind::OutcomeUnknown);
         assert!(error.to_string().contains("moved"), "{error}");
-        let error = repository
-            .record(message(member(1, 2), MIDNIGHT))
-            .await
-            .unwrap_err();
+        let error = record(&repository, 2).await.unwrap_err();
         assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
         assert!(!config.path().exists(), "no empty file takes its place");
         // Put back, it is used again.
         fs::rename(&elsewhere, config.path()).unwrap();
-        repository
-            .record(message(member(1, 2), MIDNIGHT))
-            .await
-            .unwrap();
+        record(&repository, 2).await.unwrap();
         assert_eq!(database.writer_stats().reopened, 1);
         database.close().await.unwrap();
     });
@@ -351,14 +373,8 @@ fn a_row_that_somebody_else_spoiled_fails_its_own_member_alone() {
     on_runtime(async {
         let database = open(&config).await;
         let repository = database.repository();
-        repository
-            .record(message(member(1, 1), MIDNIGHT))
-            .await
-            .unwrap();
-        repository
-            .record(message(member(1, 2), MIDNIGHT))
-            .await
-            .unwrap();
+        record(&repository, 1).await.unwrap();
+        record(&repository, 2).await.unwrap();
         raw(
             config.path(),
             "PRAGMA ignore_check_constraints = ON;
@@ -456,10 +472,7 @@ fn closing_answers_everyone_and_loses_nothing() {
                 }
             }
         }
-        let late = repository
-            .record(message(member(1, 1), MIDNIGHT))
-            .await
-            .unwrap_err();
+        let late = record(&repository, 1).await.unwrap_err();
         assert_eq!(late.kind(), RepositoryErrorKind::Closed);
         let late = repository.counts().await.unwrap_err();
         assert_eq!(late.kind(), RepositoryErrorKind::Closed);
@@ -495,15 +508,9 @@ fn dropping_the_database_ends_the_intake_and_frees_the_file() {
     on_runtime(async {
         let database = open(&config).await;
         let repository = database.repository();
-        repository
-            .record(message(member(1, 1), MIDNIGHT))
-            .await
-            .unwrap();
+        record(&repository, 1).await.unwrap();
         drop(database);
-        let error = repository
-            .record(message(member(1, 1), MIDNIGHT))
-            .await
-            .unwrap_err();
+        let error = record(&repository, 1).await.unwrap_err();
         assert_eq!(error.kind(), RepositoryErrorKind::Closed);
         drop(repository);
         // The threads end by themselves; then the file can be opened again.

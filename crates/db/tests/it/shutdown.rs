@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use tempfile::tempdir;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::support::{HeldLock, fill, on_runtime, poll_once, query, quick};
+use crate::support::{HeldLock, fill, on_runtime, open_locked, poll_once, query, quick};
 
 const TASKS: u64 = 64;
 
@@ -143,9 +143,7 @@ fn a_close_carries_out_what_is_queued_and_refuses_who_waits_for_room() {
     let folder = tempdir().unwrap();
     let config = quick(folder.path()).queue_capacity(CAPACITY).batch_limit(1);
     on_runtime(async {
-        let database = Database::open(config.clone()).await.unwrap();
-        let repository = database.repository();
-        let lock = HeldLock::take(config.path());
+        let (database, repository, lock) = open_locked(&config).await;
         let queued = fill(&repository, CAPACITY, 1).await;
         let mut waits = repository.record(message_with_id(100, member(1, 1), MIDNIGHT));
         assert!(poll_once(&mut waits).await.is_pending());

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::task::Poll;
 
-use roas_db::{Config, Durability, SqliteActivityRepository};
+use roas_db::{Config, Database, Durability, SqliteActivityRepository};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
 use roas_domain::{ActivityRepository, EventOutcome, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
@@ -56,6 +56,14 @@ impl HeldLock {
         connection.execute_batch("BEGIN IMMEDIATE").unwrap();
         Self(connection)
     }
+}
+
+/// A database that is open, and whose write lock another connection holds.
+pub(crate) async fn open_locked(config: &Config) -> (Database, SqliteActivityRepository, HeldLock) {
+    let database = Database::open(config.clone()).await.unwrap();
+    let repository = database.repository();
+    let lock = HeldLock::take(config.path());
+    (database, repository, lock)
 }
 
 /// Polls a future once, with the waker of the task that asks.

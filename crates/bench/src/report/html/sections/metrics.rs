@@ -25,7 +25,8 @@ pub(in super::super) fn put(page: &mut Page, panels: &[Panel<'_>]) {
     page.paragraph(
         "What the engine told through the metrics facade, as an exporter would have it: a value for \
          each transaction, but for the WAL's, which come with checkpoints. A point is a slice of the \
-         window; where nothing was told in a slice, the line has a gap.",
+         window; where nothing was told in a slice, the line has a gap. What is counted (checkpoints \
+         by who made them and how they ended, retries by policy) is there if it ever happened.",
     );
     put_panels(page, panels, &|page, place, panel| {
         let names = names(panel);
@@ -50,32 +51,42 @@ fn names<'a>(panel: &Panel<'a>) -> BTreeSet<&'a str> {
         .collect()
 }
 
-/// Of a lone run the mean and the maximum, of several the mean of each.
+/// Of a counter how often in each slice; of others, the mean and the maximum of a lone run, and the
+/// mean of each of several.
 fn put_metric(page: &mut Page, id: &str, panel: &Panel<'_>, name: &str) {
     let metric = Metric::of(name);
     let line = |shown: &Shown<'_>, style, label: &str, pick: fn(&Told) -> f64| Line {
         name: label.to_owned(),
         style,
         points: points(shown.run, name)
-            .map(|(at_s, told)| (at_s, told.map(|told| metric.shown(pick(&told)))))
+            .map(|(at_s, told)| {
+                // What was not counted did not happen.
+                let told = told.or(metric.counts.then(Told::default));
+                (at_s, told.map(|told| metric.shown(pick(&told))))
+            })
             .collect(),
         failed: shown.failed(),
     };
+    let pick: fn(&Told) -> f64 = if metric.counts {
+        |told| float(told.count)
+    } else {
+        |told| told.mean
+    };
     let lines: Vec<Line> = match panel.members.as_slice() {
-        [(shown, _)] => vec![
+        [(shown, _)] if !metric.counts => vec![
             line(shown, Style(0), "mean", |told| told.mean),
             line(shown, Style(2), "maximum", |told| told.max),
         ],
         members => members
             .iter()
-            .map(|(shown, style)| line(shown, *style, &shown.name, |told| told.mean))
+            .map(|(shown, style)| line(shown, *style, &shown.name, pick))
             .filter(|line| line.points.iter().any(|(_, value)| value.is_some()))
             .collect(),
     };
     let points = || lines.iter().flat_map(|line| &line.points);
     let end = points().map(|(at_s, _)| *at_s).fold(0.0, f64::max);
     let most = points().filter_map(|(_, value)| *value).fold(0.0, f64::max);
-    let what = if panel.members.len() == 1 {
+    let what = if metric.counts || panel.members.len() == 1 {
         ""
     } else {
         ": mean"
@@ -83,8 +94,9 @@ fn put_metric(page: &mut Page, id: &str, panel: &Panel<'_>, name: &str) {
     let described = panel.members.iter().map(|(shown, _)| {
         let told = shown.run.timeline.iter();
         let told = told.filter_map(|interval| interval.metrics.get(name));
-        match told.map(|told| told.max).reduce(f64::max) {
-            Some(most) => format!("{}: {} at most", shown.name, metric.named(most)),
+        match told.copied().reduce(both) {
+            Some(told) if metric.counts => format!("{}: {} in all", shown.name, told.count),
+            Some(told) => format!("{}: {} at most", shown.name, metric.named(told.max)),
             None => format!("{}: not told", shown.name),
         }
     });
@@ -133,18 +145,24 @@ struct Metric {
     tick: fn(f64) -> String,
     /// How many of the shown unit the metric's own is.
     factor: f64,
+    /// Whether it is a counter: how often counts, not what.
+    counts: bool,
 }
 
 impl Metric {
     fn of(name: &str) -> Self {
-        let (words, axis, tick, factor): (_, _, fn(f64) -> String, _) =
-            if let Some(words) = name.strip_suffix("_seconds") {
-                (words, "time", micros, 1e6)
-            } else if let Some(words) = name.strip_suffix("_bytes") {
-                (words, "MiB", short, 1.0 / MIB)
-            } else {
-                (name, "number", short, 1.0)
-            };
+        let name = name.split('{').next().unwrap_or(name);
+        let counted = name.strip_suffix("_total");
+        let (words, axis, tick, factor): (_, _, fn(f64) -> String, _) = if let Some(words) = counted
+        {
+            (words, "number in a slice", short, 1.0)
+        } else if let Some(words) = name.strip_suffix("_seconds") {
+            (words, "time", micros, 1e6)
+        } else if let Some(words) = name.strip_suffix("_bytes") {
+            (words, "MiB", short, 1.0 / MIB)
+        } else {
+            (name, "number", short, 1.0)
+        };
         let words = words.strip_prefix("roas_db_").unwrap_or(words);
         let mut title = words.replace('_', " ").replace("wal", "WAL");
         if let Some(first) = title.get_mut(..1) {
@@ -155,6 +173,7 @@ impl Metric {
             axis,
             tick,
             factor,
+            counts: counted.is_some(),
         }
     }
 

@@ -118,6 +118,7 @@ fn each_metric_that_was_told_is_drawn_over_time() {
         "Commit (roas_db_commit_seconds)",
         "Lock wait (roas_db_lock_wait_seconds)",
         "WAL (roas_db_wal_bytes)",
+        "Checkpoints (roas_db_checkpoints_total{by=writer,result=whole})",
     ];
     let metrics = section(&page, "metrics");
     for title in titles {
@@ -125,7 +126,13 @@ fn each_metric_that_was_told_is_drawn_over_time() {
         assert_eq!(metrics.matches(&caption).count(), 1, "{title}");
     }
     assert_eq!(metrics.matches("<figure").count(), titles.len());
-    for most in ["4\u{a0}ms at most", "8\u{a0}MiB at most", "256 at most"] {
+    // Two in every tenth of the sample's 40 slices.
+    for most in [
+        "4\u{a0}ms at most",
+        "8\u{a0}MiB at most",
+        "256 at most",
+        "8 in all",
+    ] {
         assert!(metrics.contains(most), "{most}");
     }
 

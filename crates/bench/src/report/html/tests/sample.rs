@@ -174,6 +174,11 @@ pub(super) fn with_details(mut run: RunResult) -> RunResult {
         if slice % 10 == 3 {
             metrics.insert("roas_db_lock_wait_seconds", told(0.000_5, 0.001));
             metrics.insert("roas_db_wal_bytes", told(4_194_304.0, 8_388_608.0));
+            let twice = Told {
+                count: 2,
+                ..told(1.0, 1.0)
+            };
+            metrics.insert("roas_db_checkpoints_total{by=writer,result=whole}", twice);
         }
         interval.metrics = metrics
             .into_iter()
