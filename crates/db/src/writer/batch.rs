@@ -9,7 +9,7 @@ use roas_domain::{
 };
 
 use super::command::{Upkeep, Work};
-use crate::rank::{self, Change, Counts, GuildState};
+use crate::rank::{self, Change, Counts, GuildState, KnownDivisions};
 use crate::sql::WriteStatements;
 
 /// The state of the members that a transaction has touched. Reused, for its memory, from one
@@ -20,6 +20,7 @@ pub(crate) struct Batch {
     daily: HashMap<(Day, MemberKey), u64>,
     guilds: HashMap<GuildId, Guild>,
     counts: Counts,
+    divisions: KnownDivisions,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +70,8 @@ impl Batch {
                 at,
                 reply,
             } => {
-                let rules = &guild_of(&mut self.guilds, sql, member.guild)?.rules;
+                let known = &mut self.divisions;
+                let rules = &guild_of(&mut self.guilds, known, sql, member.guild)?.rules;
                 let state = state_of(&mut self.members, sql, *member)?;
                 let record = ActivityRecord::after_adjustment(
                     state.record,
@@ -87,7 +89,7 @@ impl Batch {
                 reply,
             } => {
                 sql.put_rules(*guild, rules)?;
-                let guild = guild_of(&mut self.guilds, sql, *guild)?;
+                let guild = guild_of(&mut self.guilds, &mut self.divisions, sql, *guild)?;
                 guild.rules = GuildRules::clone(rules);
                 guild.state.follow(&rules.score);
                 reply.stage(());
@@ -122,7 +124,8 @@ impl Batch {
         {
             return Ok(EventOutcome::Duplicate);
         }
-        let rules = &guild_of(&mut self.guilds, sql, event.member.guild)?.rules;
+        let known = &mut self.divisions;
+        let rules = &guild_of(&mut self.guilds, known, sql, event.member.guild)?.rules;
         let state = state_of(&mut self.members, sql, event.member)?;
         let (record, outcome) = ActivityRecord::after_event(state.record, event, &rules.score);
         state.set(record);
@@ -142,7 +145,8 @@ impl Batch {
         upkeep: &Upkeep,
     ) -> rusqlite::Result<bool> {
         self.flush(sql)?;
-        let Guild { rules, state, .. } = guild_of(&mut self.guilds, sql, guild)?;
+        let known = &mut self.divisions;
+        let Guild { rules, state, .. } = guild_of(&mut self.guilds, known, sql, guild)?;
         match upkeep {
             Upkeep::Begin(layout) => {
                 rank::begin(sql.connection(), guild, state, &rules.score, layout)?;
@@ -173,7 +177,8 @@ impl Batch {
         changes.sort_unstable_by_key(|change| change.after.member);
         for change in &changes {
             sql.put_member(&change.after)?;
-            let guild = guild_of(&mut self.guilds, sql, change.after.member.guild)?;
+            let known = &mut self.divisions;
+            let guild = guild_of(&mut self.guilds, known, sql, change.after.member.guild)?;
             guild.state.note(change);
             self.counts
                 .apply(sql.connection(), &guild.state, &guild.rules.score, change)?;
@@ -212,13 +217,14 @@ impl Member {
 /// Read in each transaction, because another process may have changed it.
 fn guild_of<'g>(
     guilds: &'g mut HashMap<GuildId, Guild>,
+    divisions: &mut KnownDivisions,
     sql: &mut WriteStatements<'_>,
     guild: GuildId,
 ) -> rusqlite::Result<&'g mut Guild> {
     Ok(match guilds.entry(guild) {
         Entry::Occupied(found) => found.into_mut(),
         Entry::Vacant(missing) => {
-            let state = rank::find_guild(sql.connection(), guild)?;
+            let state = rank::find_guild_again(sql.connection(), guild, divisions)?;
             missing.insert(Guild {
                 rules: sql.find_rules(guild)?,
                 before: state.clone(),
