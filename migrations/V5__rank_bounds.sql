@@ -5,6 +5,8 @@ DELETE FROM activity_ranked;
 DELETE FROM activity_band;
 DROP TABLE activity_rank_class;
 
+-- In activity_band.spread, classes of scores are from now on bytes from 0, and those of ids from 128.
+
 -- rank_width is from now on how wide the bands above the last bound begin.
 UPDATE activity_guild
     SET rank_rate = NULL, rank_grace = NULL, rank_width = NULL, ranked_to = 0, swept_to = 0;

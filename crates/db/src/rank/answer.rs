@@ -1,6 +1,5 @@
 //! What readers ask of the ranks.
 
-use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use roas_domain::{
@@ -47,12 +46,19 @@ pub(crate) fn top(
     let limit = usize::from(limit);
     let bands = &ranking.division.bands;
     let tolerance = ranking.tolerance(at, state.latest);
-    let mut places = BinaryHeap::with_capacity(limit + 1);
+    let mut places = BinaryHeap::<Candidate>::with_capacity(limit + 1);
     let mut below = Some(i64::MAX);
-    while let Some(bound) = below {
+    while let Some(mut bound) = below {
+        // Bands whose members are all the same, and of whom none can reach the places.
+        while let Some(point) = bands.point(bound - 1)
+            && let Some(last) = places.peek().filter(|_| places.len() == limit)
+            && last.place < point.best(rules, at)
+        {
+            bound -= 1;
+        }
         below = add_band(connection, guild, bound, |band, candidate| {
             let last_place = places.peek().filter(|_| places.len() == limit);
-            let least = last_place.map_or(Score::ZERO, |last: &Candidate| last.place.score.0);
+            let least = last_place.map_or(Score::ZERO, |last| last.place.score.0);
             // Nobody from here on has more than those who decay.
             if band < bands.first_with(ranking.key_of_decayed(least, at) - tolerance) {
                 return Next::End;
@@ -254,7 +260,7 @@ impl Question<'_> {
             } else if band < lowest {
                 spread.lower(..class)
             } else if let Some(point) = bands.point(band) {
-                if self.rules.decayed(point.score, point.last, self.at) > Score::ZERO {
+                if point.best(self.rules, self.at).score.0 > Score::ZERO {
                     spread.members()
                 } else {
                     spread.lower(..class)
@@ -279,11 +285,14 @@ impl Question<'_> {
         spread: &Spread,
         place: Place,
     ) -> rusqlite::Result<u64> {
-        let score = Reverse(self.rules.decayed(point.score, point.last, self.at));
-        let place_of = |user| Place { score, user };
-        if place_of(point.up_to) < place {
+        let best = point.best(self.rules, self.at);
+        let worst = Place {
+            user: point.up_to,
+            ..best
+        };
+        if worst < place {
             Ok(spread.members())
-        } else if place_of(point.after) < place {
+        } else if best < place {
             self.stored_equal(band, point.score, 0, place.user)
         } else {
             Ok(0)

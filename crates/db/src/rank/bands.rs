@@ -4,8 +4,8 @@ use std::cmp::{Ordering, Reverse};
 
 use roas_domain::{ActivityRecord, Score, ScoreRules, UnixSeconds};
 
-use super::key;
 use super::layout::quantiles;
+use super::{Place, key};
 
 /// How many bands the members are divided into. A rank looks one by one at the members of one, and so
 /// may the top; it reads the counts of all.
@@ -86,6 +86,16 @@ pub(super) struct Point {
     pub(super) up_to: i64,
 }
 
+impl Point {
+    /// The best place that one of them can have.
+    pub(super) fn best(&self, rules: &ScoreRules, at: UnixSeconds) -> Place {
+        Place {
+            score: Reverse(rules.decayed(self.score, self.last, at)),
+            user: self.after.saturating_add(1),
+        }
+    }
+}
+
 impl Bands {
     /// The bands for members like these, in their order. The first is for those who have faded at a
     /// time, so that the sweep finds them apart.
@@ -101,9 +111,11 @@ impl Bands {
         let (rate, grace) = (rules.decay_per_second(), rules.decay_after_seconds());
         let in_grace_since = faded_at.saturating_add(-grace);
         let first = Mark::new(rate, Score::ZERO, in_grace_since, i64::MAX);
-        let mut bounds = quantiles(sorted, BANDS - 1);
+        let mut bounds = quantiles(sorted, BANDS - 2);
+        bounds.extend(sorted.first());
         bounds.push(first);
         bounds.sort_unstable();
+        bounds.dedup();
         Self {
             bounds,
             // Of a message's score, where that tells nothing: all have come at once.
@@ -257,7 +269,7 @@ mod tests {
         let counts = counts(&bands, &members);
         assert!(counts.values().all(|members| *members <= 200), "{counts:?}");
         let points = counts.keys().filter(|band| bands.point(**band).is_some());
-        assert_eq!(points.count(), counts.len() - 2, "not the first and last");
+        assert_eq!(points.count(), counts.len() - 1, "all but the last");
         for member in &members {
             if let Some(point) = bands.point(bands.of(member)) {
                 let user = member.user.0;

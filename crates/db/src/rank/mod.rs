@@ -28,8 +28,8 @@
 //!
 //! # What a rank looks at
 //!
-//! Of a guild whose ranks have just been made, one in 128 of the members in the band and one in 48 in
-//! the class, or one in 64 by user id where no score is left, and the counts of the bands: 128, with
+//! Of a guild whose ranks have just been made, one in 128 of the members in the band and one in 112 in
+//! the class, or as many by user id where no score is left, and the counts of the bands: 128, with
 //! some tens for what came since or is far above. As members change, a band or a class may come to
 //! have one in 24 (or 1,000 members, in a small guild); the ranks are then made anew, within ten
 //! minutes of the guild's own time. So in any shape that is at most a twelfth of the members; what
