@@ -47,6 +47,11 @@ impl Mark {
         } = *record;
         Self::new(rate, score, last_message_at, member.user.to_i64())
     }
+
+    /// Whether both differ in nothing but the user.
+    fn is_like(&self, other: &Self) -> bool {
+        self.score == other.score && self.last == other.last
+    }
 }
 
 impl Eq for Mark {}
@@ -111,8 +116,12 @@ impl Bands {
         let (rate, grace) = (rules.decay_per_second(), rules.decay_after_seconds());
         let in_grace_since = faded_at.saturating_add(-grace);
         let first = Mark::new(rate, Score::ZERO, in_grace_since, i64::MAX);
-        let mut bounds = quantiles(sorted, BANDS - 2);
+        let mut bounds = quantiles(sorted, BANDS - 3);
+        // Those who are all the same are so from the first to the last of them.
+        let ends_alike = |last: &&Mark| bounds.last().is_some_and(|bound| bound.is_like(last));
+        let last = sorted.last().filter(ends_alike).copied();
         bounds.extend(sorted.first());
+        bounds.extend(last);
         bounds.push(first);
         bounds.sort_unstable();
         bounds.dedup();
@@ -175,8 +184,7 @@ impl Bands {
             self.bounds.get(band.checked_sub(1)?)?,
             self.bounds.get(band)?,
         );
-        let same = first.score == next.score && first.last == next.last;
-        same.then_some(Point {
+        first.is_like(next).then_some(Point {
             score: first.score,
             last: first.last,
             after: next.user.0,
@@ -270,6 +278,7 @@ mod tests {
         assert!(counts.values().all(|members| *members <= 200), "{counts:?}");
         let points = counts.keys().filter(|band| bands.point(**band).is_some());
         assert_eq!(points.count(), counts.len() - 1, "all but the last");
+        assert_eq!(counts.values().next_back(), Some(&1));
         for member in &members {
             if let Some(point) = bands.point(bands.of(member)) {
                 let user = member.user.0;

@@ -275,6 +275,25 @@ fn a_guild_that_comes_to_be_of_another_shape_has_its_ranks_made_anew() {
     assert!(anew.contains(&"all the same"), "{anew:?}");
 }
 
+#[test]
+fn the_ten_best_of_equals_do_not_ask_for_their_other_bands() {
+    let guild = Guild::shaped(|_, _| (50.0, 400), NOW);
+    for later in [0, 4_000] {
+        guild.instructions.store(0, Ordering::Relaxed);
+        let best = top(
+            &guild.connection,
+            guild.id,
+            &guild.rules,
+            at(NOW + later),
+            10,
+        )
+        .unwrap();
+        assert_eq!(best.map(|best| best.len()), Some(10));
+        let looked = guild.instructions.load(Ordering::Relaxed);
+        assert!(looked < MEMBERS as u64 / 10, "{looked} after {later} s");
+    }
+}
+
 /// Few kinds of members, so that many are the same in one thing or in all.
 fn kinds() -> impl Strategy<Value = Vec<(f64, i64)>> {
     let score = prop_oneof![
