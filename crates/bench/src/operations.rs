@@ -6,6 +6,7 @@
 
 use std::iter::Take;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fastrand::Rng;
 use roas_domain::{ActivityEvent, EventId, InvalidId, InvalidTime, MemberKey, UnixSeconds};
@@ -175,22 +176,23 @@ pub fn begins_at() -> UnixSeconds {
     UnixSeconds::new(START_UNIX_S).expect("within the bounds")
 }
 
-/// Over how long the messages are spread that a run finds in the database.
-const PREFILLED_OVER_S: u64 = 1_800;
-
-/// The messages that a run finds in the database: one of each member, in the half hour before its
-/// own begin, each second with as many as the next. By the default rules a score of one message is
-/// whole for 5 minutes and gone after 15, so that as the run begins half of them are gone, and those
-/// that are left differ.
+/// The messages that a run finds in the database: one of each member, in the time before its own
+/// begin, each second with as many as the next.
 ///
 /// Times rise with the members' ids: what is stored by time, as ranks are, is then filled from one
 /// end, too. Ten million members all over it would rewrite each of its pages a thousand times.
-pub fn prefill(members: &Members) -> impl Iterator<Item = (MemberKey, UnixSeconds)> + '_ {
-    (0..).zip(members.all()).map(|(index, member): (u64, _)| {
-        let passed = u128::from(index) * u128::from(PREFILLED_OVER_S) / u128::from(members.count());
-        let before = i64::try_from(u128::from(PREFILLED_OVER_S) - passed).unwrap_or(0);
-        (member, begins_at().saturating_add(-before))
-    })
+pub fn prefill(
+    members: &Members,
+    over: Duration,
+) -> impl Iterator<Item = (MemberKey, UnixSeconds)> + '_ {
+    let over_s = u128::from(over.as_secs());
+    (0..)
+        .zip(members.all())
+        .map(move |(index, member): (u64, _)| {
+            let passed = u128::from(index) * over_s / u128::from(members.count());
+            let before = i64::try_from(over_s - passed).unwrap_or(0);
+            (member, begins_at().saturating_add(-before))
+        })
 }
 
 #[cfg(test)]
@@ -200,7 +202,7 @@ mod tests {
     use roas_domain::{GuildRules, Score};
 
     use super::*;
-    use crate::scenario::Length;
+    use crate::scenario::{Length, PREFILL_OVER};
 
     fn scenario(tasks: u32, operations: u64) -> Scenario {
         Scenario {
@@ -278,7 +280,7 @@ mod tests {
         let members = Members::new(2, 1_800, crate::keys::Keys::Uniform);
         let rules = GuildRules::default().score;
         let one = Score::new(1.0).unwrap();
-        let scores: Vec<f64> = prefill(&members)
+        let scores: Vec<f64> = prefill(&members, PREFILL_OVER)
             .map(|(_, at)| rules.decayed(one, at, begins_at()).get())
             .collect();
         assert_eq!(scores.len(), 3_600);

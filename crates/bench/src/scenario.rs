@@ -24,6 +24,11 @@ const MAX_BATCH: u32 = 100_000;
 /// For how long a foreign reader holds a snapshot, where that is not told: a report, an export.
 pub const HOLD: Duration = Duration::from_secs(30);
 
+/// Over how long the messages are spread that a run finds in the database, where that is not told. By
+/// the default rules a score of one message is whole for 5 minutes and gone after 15, so that as the run
+/// begins half of them are gone, and those that are left differ.
+pub const PREFILL_OVER: Duration = Duration::from_mins(30);
+
 /// The greatest `--rest`.
 const MAX_REST: f64 = 1_000.0;
 
@@ -65,6 +70,8 @@ pub struct Scenario {
     pub length: Length,
     /// Whether every member has one message in the database beforehand.
     pub prefill: bool,
+    /// Over how long before the first of the run these messages are spread.
+    pub prefill_over: Duration,
     /// The foreign processes beside it, each once.
     pub neighbours: Vec<Neighbour>,
     /// For how long the one that reads holds a snapshot at a time.
@@ -141,6 +148,7 @@ impl Default for Scenario {
             warmup: Duration::from_secs(2),
             length: Length::Duration(Duration::from_secs(10)),
             prefill: false,
+            prefill_over: PREFILL_OVER,
             neighbours: Vec::new(),
             hold: HOLD,
             rest: 0.0,
@@ -288,6 +296,8 @@ impl Scenario {
         }
         if self.prefill {
             options.push("--prefill".to_owned());
+            options.push("--prefill-over".to_owned());
+            options.push(format!("{}ms", self.prefill_over.as_millis()));
         }
         options
     }

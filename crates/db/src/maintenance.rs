@@ -262,7 +262,7 @@ fn keep_ranks(connection: &Connection, config: &MaintenanceConfig) -> Result<u64
         if health != Health::Good {
             while ask(guild, Upkeep::Step)? {}
             let layout = retrying(config, "look at a guild's members", || {
-                Layout::survey(connection, guild)
+                Layout::survey(connection, guild, config.clock.now())
             })?;
             ask(guild, Upkeep::Begin(Box::new(layout)))?;
         }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::keys::Keys;
 use crate::neighbour::Neighbour;
-use crate::scenario::{InvalidScenario, Length, MEMBERS, Scenario, Synchronous};
+use crate::scenario::{InvalidScenario, Length, MEMBERS, PREFILL_OVER, Scenario, Synchronous};
 
 /// One setting.
 #[derive(Debug, Clone, Args)]
@@ -70,6 +70,9 @@ pub(super) struct LoadArgs {
     /// Store one message of every member beforehand
     #[arg(long)]
     prefill: bool,
+    /// Over how long before the run these are spread [default: 30m]
+    #[arg(long, value_parser = duration, requires = "prefill")]
+    prefill_over: Option<Duration>,
 }
 
 /// Foreign processes beside a run.
@@ -174,6 +177,7 @@ impl LoadArgs {
                 None => Length::Duration(self.duration.unwrap_or(lengths.duration)),
             },
             prefill: self.prefill,
+            prefill_over: self.prefill_over.unwrap_or(PREFILL_OVER),
             ..Scenario::default()
         }
     }
@@ -241,7 +245,7 @@ mod tests {
     fn a_scenario_is_repeated_by_its_own_options() {
         let line = "--engine raw --tasks 3 --readers 2 --read-every 2.5ms --guilds 7 --members 9 --keys hot:4 \
                     --synchronous normal --batch 50 --rate 12.5 --seed 9 --warmup 250ms \
-                    --duration 1.5s --prefill --neighbours lock,reader --hold 1500ms --rest 0.5";
+                    --duration 1.5s --prefill --prefill-over 90s --neighbours lock,reader --hold 1500ms --rest 0.5";
         let line: Vec<_> = line.split_whitespace().collect();
         let [counted, timed] = [
             scenario(&[

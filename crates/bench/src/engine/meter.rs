@@ -64,11 +64,12 @@ impl Meter {
             }
         }
         if scenario.prefill {
-            let mut events = prefill(&members).map(|(member, at)| ActivityEvent {
-                id: None,
-                member,
-                at,
-            });
+            let mut events =
+                prefill(&members, scenario.prefill_over).map(|(member, at)| ActivityEvent {
+                    id: None,
+                    member,
+                    at,
+                });
             let mut count = 0;
             loop {
                 let some: Vec<_> = events.by_ref().take(MAX_EVENTS_PER_CALL).collect();

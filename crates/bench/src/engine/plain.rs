@@ -81,7 +81,8 @@ impl<U: Usage> Plain<U> {
         transaction.execute_batch(table::CREATE)?;
         if scenario.prefill {
             let mut upsert = transaction.prepare(table::UPSERT)?;
-            for (count, (member, at)) in (1..).zip(prefill(&scenario.all_members())) {
+            let members = scenario.all_members();
+            for (count, (member, at)) in (1..).zip(prefill(&members, scenario.prefill_over)) {
                 let (guild, user) = (member.guild.to_i64(), member.user.to_i64());
                 upsert.execute((guild, user, table::GAIN, at.get()))?;
                 if count % TELL_EVERY == 0 {

@@ -7,8 +7,10 @@ use roas_domain::{
 };
 use rusqlite::{Connection, Row, params};
 
+use super::bands::Point;
+use super::division::Division;
 use super::spread::Spread;
-use super::{FADED, Place, Ranking, find_guild, record_from};
+use super::{FADED, Place, Ranking, each_band, find_guild, record_from};
 use crate::sql::{count_from, decayed_score, score_from, time_from, user_from};
 
 /// A place of a leaderboard; the greatest is the last place.
@@ -42,15 +44,23 @@ pub(crate) fn top(
         return Ok(None);
     };
     let limit = usize::from(limit);
+    let bands = &ranking.division.bands;
     let tolerance = ranking.tolerance(at, state.latest);
-    let mut places = BinaryHeap::with_capacity(limit + 1);
+    let mut places = BinaryHeap::<Candidate>::with_capacity(limit + 1);
     let mut below = Some(i64::MAX);
-    while let Some(bound) = below {
+    while let Some(mut bound) = below {
+        // Bands whose members are all the same, and of whom none can reach the places.
+        while let Some(point) = bands.point(bound - 1)
+            && let Some(last) = places.peek().filter(|_| places.len() == limit)
+            && last.place < point.best(rules, at)
+        {
+            bound -= 1;
+        }
         below = add_band(connection, guild, bound, |band, candidate| {
             let last_place = places.peek().filter(|_| places.len() == limit);
-            let least = last_place.map_or(Score::ZERO, |last: &Candidate| last.place.score.0);
+            let least = last_place.map_or(Score::ZERO, |last| last.place.score.0);
             // Nobody from here on has more than those who decay.
-            if band < ranking.band(ranking.key_of_decayed(least, at) - tolerance) {
+            if band < bands.first_with(ranking.key_of_decayed(least, at) - tolerance) {
                 return Next::End;
             }
             // Nobody from here on in the band had more, before it decayed.
@@ -58,11 +68,17 @@ pub(crate) fn top(
                 return Next::Band;
             }
             let score = rules.decayed(candidate.place.score.0, candidate.last, at);
-            if score > Score::ZERO {
-                places.push(Candidate::new(score, candidate.user, candidate.last));
-                if places.len() > limit {
-                    places.pop();
-                }
+            let now = Candidate::new(score, candidate.user, candidate.last);
+            if score == Score::ZERO || last_place.is_some_and(|last| *last < now) {
+                // Nor have those who are the same as this one but for a greater user id.
+                return match bands.point(band) {
+                    Some(_) => Next::Band,
+                    None => Next::Member,
+                };
+            }
+            places.push(now);
+            if places.len() > limit {
+                places.pop();
             }
             Next::Member
         })?;
@@ -163,6 +179,7 @@ pub(crate) fn rank(
         connection,
         guild,
         ranking,
+        rules,
         at,
         undecided: undecided(ranking, score, at, state.latest),
     };
@@ -184,8 +201,8 @@ fn undecided(ranking: &Ranking, score: Score, at: UnixSeconds, latest: i64) -> (
         let key = ranking.key_of_decayed(score, at);
         let tolerance = ranking.tolerance(at, latest);
         (
-            ranking.band(key - tolerance).max(FADED + 1),
-            ranking.band(key + tolerance).max(FADED),
+            ranking.division.bands.first_with(key - tolerance),
+            ranking.division.bands.last_with(key + tolerance),
         )
     } else {
         // Nobody ever decays.
@@ -198,6 +215,7 @@ struct Question<'q> {
     connection: &'q Connection,
     guild: GuildId,
     ranking: &'q Ranking,
+    rules: &'q ScoreRules,
     at: UnixSeconds,
     undecided: (i64, i64),
 }
@@ -205,18 +223,23 @@ struct Question<'q> {
 impl Question<'_> {
     /// How many are above a place whose score is not 0.
     fn above(&self, place: Place) -> rusqlite::Result<u64> {
-        let classes = &self.ranking.classes;
+        let Division { bands, classes } = &*self.ranking.division;
         let class = classes.of_score(place);
         let first = classes.first_score(class);
         let (lowest, highest) = self.undecided;
         let mut above = 0;
-        self.each_band(lowest, |band, spread| {
-            above += if band <= highest {
-                self.decayed_above(band, place)?
-            } else if spread.scores[class] > 0 {
-                spread.better(..class) + self.stored_between(band, first, place)?
+        each_band(self.connection, self.guild, lowest, |band, spread| {
+            above += if band > highest {
+                let within = if spread.scores[class] > 0 {
+                    self.stored_between(band, first, place)?
+                } else {
+                    0
+                };
+                spread.better(..class) + within
+            } else if let Some(point) = bands.point(band) {
+                self.point_above(band, &point, spread, place)?
             } else {
-                spread.better(..class)
+                self.decayed_above(band, place)?
             };
             Ok(())
         })?;
@@ -226,15 +249,22 @@ impl Question<'_> {
     /// How many are above a user who has no score left: all who have one, and those who have none and
     /// a lower user id.
     fn above_faded(&self, user: UserId) -> rusqlite::Result<u64> {
-        let class = self.ranking.classes.of_user(user);
-        let first = self.ranking.classes.first_user(class);
+        let Division { bands, classes } = &*self.ranking.division;
+        let class = classes.of_user(user);
+        let first = classes.first_user(class);
         let (lowest, highest) = self.undecided;
         let mut above = self.faded_between(first, user.to_i64())?;
-        self.each_band(FADED, |band, spread| {
+        each_band(self.connection, self.guild, FADED, |band, spread| {
             above += if band > highest {
                 spread.members()
             } else if band < lowest {
                 spread.lower(..class)
+            } else if let Some(point) = bands.point(band) {
+                if point.best(self.rules, self.at).score.0 > Score::ZERO {
+                    spread.members()
+                } else {
+                    spread.lower(..class)
+                }
             } else {
                 let before = Place {
                     user: first,
@@ -247,44 +277,44 @@ impl Question<'_> {
         Ok(above)
     }
 
-    fn each_band(
+    /// Those of a band above a place, where they differ in nothing but their ids.
+    fn point_above(
         &self,
-        lowest: i64,
-        mut each: impl FnMut(i64, &Spread) -> rusqlite::Result<()>,
-    ) -> rusqlite::Result<()> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT band, spread FROM activity_band WHERE guild_id = ?1 AND band >= ?2",
-        )?;
-        let mut rows = statement.query(params![self.guild.to_i64(), lowest])?;
-        while let Some(row) = rows.next()? {
-            each(row.get(0)?, &Spread::from_bytes(row.get_ref(1)?.as_blob()?))?;
+        band: i64,
+        point: &Point,
+        spread: &Spread,
+        place: Place,
+    ) -> rusqlite::Result<u64> {
+        let best = point.best(self.rules, self.at);
+        let worst = Place {
+            user: point.up_to,
+            ..best
+        };
+        if worst < place {
+            Ok(spread.members())
+        } else if best < place {
+            self.stored_equal(band, point.score, 0, place.user)
+        } else {
+            Ok(0)
         }
-        Ok(())
     }
 
     /// Those of a band whose scores, decayed, are above a place.
     fn decayed_above(&self, band: i64, place: Place) -> rusqlite::Result<u64> {
-        self.connection
-            .prepare_cached(concat!(
-                "SELECT count(*) FROM activity_ranked
-                 WHERE guild_id = ?1 AND band = ?5 AND score >= ?6 AND ",
-                decayed_score!(),
-                " >= ?6 AND (user_id < ?7 OR ",
-                decayed_score!(),
-                " > ?6)"
-            ))?
-            .query_row(
-                params![
-                    self.guild.to_i64(),
-                    self.at.get(),
-                    self.ranking.rate,
-                    self.ranking.grace,
-                    band,
-                    place.score.0.get(),
-                    place.user
-                ],
-                one_count,
-            )
+        let mut statement = self.connection.prepare_cached(
+            "SELECT score, user_id, last_msg FROM activity_ranked
+             WHERE guild_id = ?1 AND band = ?2 AND score >= ?3",
+        )?;
+        let score = place.score.0.get();
+        let mut rows = statement.query(params![self.guild.to_i64(), band, score])?;
+        let mut above = 0;
+        while let Some(row) = rows.next()? {
+            let score = self
+                .rules
+                .decayed(score_from(row, 0)?, time_from(row, 2)?, self.at);
+            above += u64::from(Place::new(score, user_from(row, 1)?) < place);
+        }
+        Ok(above)
     }
 
     /// Those of a band whose scores, as stored, are from one place on, and above another.

@@ -1,117 +1,37 @@
 //! Into what bands and classes a guild's members are divided, by what they are like when its ranks are
 //! begun.
 
-use std::cmp::Reverse;
-
-use roas_domain::{
-    ActivityRecord, GuildId, MAX_SCORE_LIMIT, Score, ScoreRules, UnixSeconds, UserId,
-};
+use roas_domain::{ActivityRecord, GuildId, Score, ScoreRules, UnixSeconds};
 use rusqlite::Connection;
 
+use super::bands::{Bands, Mark};
+use super::division::{Classes, Division};
 use super::spread::CLASSES;
-use super::{Place, find_guild, key, record_from};
+use super::upkeep::faded_at;
+use super::{LATEST_STEP_SECONDS, Place, find_guild, record_from};
 use crate::sql::find_rules;
 
 /// How many members are looked at more closely.
 const SAMPLE: u64 = 16_384;
 
-/// No band is to hold more of the members with a score than one in so many. The members of one band
-/// are looked at one by one; the counts of all are added up.
-const BANDS: usize = 64;
-
-/// Where few members have far more than most, the bands are wider, so that they are not more than this
-/// when the ranks are begun.
-const MOST_BANDS_AT_FIRST: f64 = 2_048.0;
-
 /// Bounds between classes of scores that do not come from the members.
-const FIXED_BOUNDS: i32 = 32;
+const FIXED_BOUNDS: u8 = 16;
 
-/// How a guild's members are divided.
+/// How a guild's members are divided, and what the guild was like.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Layout {
-    pub(super) width: f64,
-    pub(super) classes: Classes,
-    /// What the guild was like.
+    pub(super) division: Division,
     pub(super) members: u64,
     pub(super) latest: i64,
 }
 
-/// Where the classes begin, all but the first of each kind.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Classes {
-    /// The best first.
-    scores: Vec<Place>,
-    /// The lowest first.
-    users: Vec<i64>,
-}
-
-impl Classes {
-    /// Which class of scores a place is in; the best are in class 0.
-    pub(super) fn of_score(&self, place: Place) -> usize {
-        self.scores.partition_point(|first| *first <= place)
-    }
-
-    /// The first place of a class of scores.
-    pub(super) fn first_score(&self, class: usize) -> Place {
-        class
-            .checked_sub(1)
-            .and_then(|bound| self.scores.get(bound).copied())
-            .unwrap_or_else(|| Place::first_with(MAX_SCORE_LIMIT))
-    }
-
-    /// Which class of user ids a user is in; the lowest are in class 0.
-    pub(super) fn of_user(&self, user: UserId) -> usize {
-        self.users.partition_point(|first| *first <= user.to_i64())
-    }
-
-    /// The first user id of a class.
-    pub(super) fn first_user(&self, class: usize) -> i64 {
-        class
-            .checked_sub(1)
-            .and_then(|bound| self.users.get(bound).copied())
-            .unwrap_or(0)
-    }
-
-    pub(super) fn to_bytes(&self) -> (Vec<u8>, Vec<u8>) {
-        let place = |place: &Place| {
-            let score = place.score.0.get().to_le_bytes();
-            score.into_iter().chain(place.user.to_le_bytes())
-        };
-        (
-            self.scores.iter().flat_map(place).collect(),
-            self.users
-                .iter()
-                .flat_map(|user| user.to_le_bytes())
-                .collect(),
-        )
-    }
-
-    /// `None` where that is not what [`to_bytes`](Self::to_bytes) has made.
-    pub(super) fn from_bytes(scores: &[u8], users: &[u8]) -> Option<Self> {
-        let (scores, rest) = scores.as_chunks::<8>();
-        let (scores, odd) = scores.as_chunks::<2>();
-        let (users, more) = users.as_chunks::<8>();
-        if !rest.is_empty() || !odd.is_empty() || !more.is_empty() {
-            return None;
-        }
-        let place = |[score, user]: &[[u8; 8]; 2]| {
-            Some(Place {
-                score: Reverse(Score::new(f64::from_le_bytes(*score)).ok()?),
-                user: i64::from_le_bytes(*user),
-            })
-        };
-        let classes = Self {
-            scores: scores.iter().map(place).collect::<Option<_>>()?,
-            users: users.iter().map(|user| i64::from_le_bytes(*user)).collect(),
-        };
-        let few = classes.scores.len() < CLASSES && classes.users.len() < CLASSES;
-        (few && classes.scores.is_sorted() && classes.users.is_sorted()).then_some(classes)
-    }
-}
-
 impl Layout {
-    /// Looks at all members; for the maintenance's own connection.
-    pub(crate) fn survey(connection: &Connection, guild: GuildId) -> rusqlite::Result<Self> {
+    /// Looks at all members, as of now; for the maintenance's own connection.
+    pub(crate) fn survey(
+        connection: &Connection,
+        guild: GuildId,
+        now: UnixSeconds,
+    ) -> rusqlite::Result<Self> {
         let state = find_guild(connection, guild)?;
         let rules = &find_rules(connection, guild)?.score;
         let step = usize::try_from(state.members.div_ceil(SAMPLE).max(1)).unwrap_or(usize::MAX);
@@ -128,35 +48,32 @@ impl Layout {
             }
             index += 1;
         }
-        let at = present(&sample);
-        let with_score: Vec<_> = sample
+        let faded_at = faded_at(state.latest, now).saturating_add(-LATEST_STEP_SECONDS);
+        let has_score = |record: &&ActivityRecord| {
+            let last = record.last_message_at;
+            // Not from the future, which says nothing of what the guild is like.
+            last <= now && rules.decayed(record.score, last, faded_at) > Score::ZERO
+        };
+        let with_score: Vec<_> = sample.iter().filter(has_score).collect();
+        let rate = rules.decay_per_second();
+        let mut marks: Vec<_> = with_score
             .iter()
-            .filter(|record| record.last_message_at <= at)
-            .filter(|record| rules.decayed(record.score, record.last_message_at, at) > Score::ZERO)
+            .map(|record| Mark::of(rate, record))
             .collect();
-        let mut keys: Vec<f64> = with_score
-            .iter()
-            .map(|record| {
-                key(
-                    rules.decay_per_second(),
-                    record.score,
-                    record.last_message_at,
-                )
-            })
-            .collect();
-        keys.sort_unstable_by(f64::total_cmp);
+        marks.sort_unstable();
         let mut scores: Vec<Place> = with_score.into_iter().map(Place::stored).collect();
         scores.sort_unstable();
-        let mut users: Vec<_> = sample
+        let users: Vec<_> = sample
             .iter()
             .map(|record| record.member.user.to_i64())
             .collect();
-        users.sort_unstable();
         Ok(Self {
-            width: width(&keys, rules),
-            classes: Classes {
-                scores: score_bounds(&scores, rules),
-                users: quantiles(&users, CLASSES),
+            division: Division {
+                bands: Bands::for_members(&marks, rules, faded_at),
+                classes: Classes {
+                    scores: score_bounds(&scores, rules),
+                    users: quantiles(&users, CLASSES),
+                },
             },
             members: state.members,
             latest: state.latest,
@@ -164,38 +81,8 @@ impl Layout {
     }
 }
 
-/// The time that a guild has come to: that of its latest messages but a few, which may be from far in
-/// the future, when nobody else has a score.
-fn present(members: &[ActivityRecord]) -> UnixSeconds {
-    let mut times: Vec<_> = members
-        .iter()
-        .map(|record| record.last_message_at)
-        .collect();
-    times.sort_unstable();
-    let few = times.len() / 512;
-    times.into_iter().nth_back(few).unwrap_or(UnixSeconds::MIN)
-}
-
-/// The narrowest range of keys that holds as many of these members as a band may.
-fn width(keys: &[f64], rules: &ScoreRules) -> f64 {
-    let many = (keys.len() / BANDS).max(1);
-    let densest = keys
-        .windows(many + 1)
-        .filter_map(|window| Some(window.last()? - window.first()?))
-        .min_by(f64::total_cmp);
-    let range = match (keys.first(), keys.last()) {
-        (Some(least), Some(greatest)) => greatest - least,
-        _ => 0.0,
-    };
-    densest
-        .unwrap_or(0.0)
-        .max(range / MOST_BANDS_AT_FIRST)
-        .max(rules.first_score().get() / MOST_BANDS_AT_FIRST)
-        .max(1e-3)
-}
-
-/// Half of the bounds divide the members as they are; the others divide the scores as they may become,
-/// in equal ratios: the members of a guild that begins all have the same.
+/// Most bounds divide the members as they are; the others divide the scores as they may become, in
+/// equal ratios: the members of a guild that begins all have the same.
 fn score_bounds(sorted: &[Place], rules: &ScoreRules) -> Vec<Place> {
     let (greatest, least) = (rules.max_score(), rules.first_score().get() / 16.0);
     let least = if least > 0.0 {
@@ -204,9 +91,10 @@ fn score_bounds(sorted: &[Place], rules: &ScoreRules) -> Vec<Place> {
         greatest / 1_024.0
     };
     let ratio = (least / greatest).powf(1.0 / f64::from(FIXED_BOUNDS - 1));
-    let mut bounds: Vec<Place> = (0..FIXED_BOUNDS)
-        .map(|step| Place::first_with(greatest * ratio.powi(step)))
-        .chain(quantiles(sorted, CLASSES / 2))
+    let mut bounds: Vec<Place> = std::iter::successors(Some(greatest), |bound| Some(bound * ratio))
+        .take(FIXED_BOUNDS.into())
+        .map(Place::first_with)
+        .chain(quantiles(sorted, CLASSES - usize::from(FIXED_BOUNDS)))
         .collect();
     bounds.sort_unstable();
     bounds.dedup();
@@ -214,7 +102,7 @@ fn score_bounds(sorted: &[Place], rules: &ScoreRules) -> Vec<Place> {
 }
 
 /// What divides the sorted values into so many parts of like size; fewer, where values are equal.
-fn quantiles<T: Copy + PartialEq>(sorted: &[T], parts: usize) -> Vec<T> {
+pub(super) fn quantiles<T: Copy + PartialEq>(sorted: &[T], parts: usize) -> Vec<T> {
     let mut bounds: Vec<T> = (1..parts)
         .filter_map(|part| sorted.get(part * sorted.len() / parts).copied())
         .collect();
@@ -224,13 +112,13 @@ fn quantiles<T: Copy + PartialEq>(sorted: &[T], parts: usize) -> Vec<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     fn place(score: f64, user: i64) -> Place {
-        let score = Reverse(Score::new(score).unwrap());
-        Place { score, user }
+        Place {
+            user,
+            ..Place::first_with(score)
+        }
     }
 
     #[test]
@@ -244,48 +132,6 @@ mod tests {
         for place in same {
             counts[classes.of_score(place)] += 1;
         }
-        assert!(counts.iter().all(|count| *count <= 40), "{counts:?}");
-    }
-
-    #[test]
-    fn a_class_begins_where_the_one_before_it_ends() {
-        let classes = Classes {
-            scores: vec![place(5.0, 1), place(1.0, 7)],
-            users: vec![10],
-        };
-        for (place, class) in [
-            (place(9.0, 9), 0),
-            (place(5.0, 1), 1),
-            (place(1.0, 6), 1),
-            (place(1.0, 7), 2),
-            (place(0.5, 1), 2),
-        ] {
-            assert_eq!(classes.of_score(place), class, "{place:?}");
-            assert!(classes.first_score(class) <= place);
-        }
-        let user = |id| UserId::new(id).unwrap();
-        assert_eq!(
-            (classes.of_user(user(9)), classes.of_user(user(10))),
-            (0, 1)
-        );
-        assert_eq!(classes.first_user(1), 10);
-        let (scores, users) = classes.to_bytes();
-        assert_eq!(Classes::from_bytes(&scores, &users), Some(classes));
-        assert_eq!(Classes::from_bytes(&scores[1..], &users), None);
-    }
-
-    #[test]
-    fn a_band_holds_few_of_those_who_lie_close_together() {
-        let close = (0..10_000).map(|index| f64::from(index) / 10_000.0);
-        let far = (1..100).map(f64::from);
-        let mut keys: Vec<_> = close.chain(far).collect();
-        keys.sort_unstable_by(f64::total_cmp);
-        let width = width(&keys, &ScoreRules::default());
-        let mut bands = BTreeMap::<u64, usize>::new();
-        for key in &keys {
-            *bands.entry((key / width).floor().to_bits()).or_default() += 1;
-        }
-        let most = bands.into_values().max();
-        assert!(most <= Some(keys.len() / BANDS * 4), "{most:?} in {width}");
+        assert!(counts.iter().all(|count| *count <= 25), "{counts:?}");
     }
 }

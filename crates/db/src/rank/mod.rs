@@ -8,13 +8,14 @@
 //! other's key is above x + rate·(T − grace). Neither of the two changes with time; a rank is a count
 //! over a quadrant of the plane of scores and keys.
 //!
-//! - The keys are divided into *bands* of one width, the stored scores into *classes*, with bounds
-//!   that are places: a score and, among equal scores, a user id. So however many members have the
-//!   same score, they fall into many classes.
+//! - The keys are divided into *bands*, the stored scores into *classes*, of like numbers of members.
+//!   Their bounds are places, with a user id among equals: so however many members have the same
+//!   score, and the same time, they fall into many classes and bands.
 //! - `activity_ranked` has the members by band, the best of a band first; `activity_band` has each
 //!   band's members counted by class ([`spread::Spread`]).
 //! - A member's rank adds up the bands above the member's key, and looks one by one at the band of that
-//!   key, and at the member's own class in those above.
+//!   key, and at the member's own class in those above. Bands in which all are the same are decided as
+//!   one.
 //! - The top of a leaderboard is read from the highest band downwards, in each from the best, until no
 //!   lower one can reach the places that are filled.
 //! - Equal scores rank by user id, and most members of a large guild have no score left. So each band
@@ -22,8 +23,17 @@
 //!   their own in `activity_ranked`: they are counted in a band below all others ([`FADED`]).
 //!
 //! Keys are computed in floating point. They only say where to look: whatever lies within
-//! [`Ranking::tolerance`] of a bound is decided by the domain's own [`ScoreRules::decayed`], or by its
-//! twin in SQL, which agrees to the bit.
+//! [`Ranking::tolerance`] of a bound is decided by the domain's own [`ScoreRules::decayed`]; who has none
+//! left among those of a class of ids, by its twin in SQL, which agrees to the bit.
+//!
+//! # What a rank looks at
+//!
+//! Of a guild whose ranks have just been made, one in 128 of the members in the band and one in 112 in
+//! the class, or as many by user id where no score is left, and the counts of the bands: 128, with
+//! some tens for what came since or is far above. As members change, a band or a class may come to
+//! have one in 24 (or 1,000 members, in a small guild); the ranks are then made anew, within ten
+//! minutes of the guild's own time. So in any shape that is at most a twelfth of the members; what
+//! shapes take is in docs/performance-benchmarks.md, and a test counts it.
 //!
 //! # Upkeep
 //!
@@ -36,8 +46,12 @@
 //! All SQL on these tables is here.
 
 mod answer;
+mod bands;
+mod division;
 mod layout;
 mod spread;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 
 use std::cmp::Reverse;
@@ -49,10 +63,13 @@ use roas_domain::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(crate) use answer::{rank, top};
+pub(crate) use division::KnownDivisions;
 pub(crate) use layout::Layout;
 pub(crate) use upkeep::{Change, Counts, Health, begin, discard, guilds_to_rank, health, step};
 
-use self::layout::Classes;
+use self::bands::Mark;
+use self::division::{Division, Written};
+use self::spread::Spread;
 use crate::sql::{count_from, score_from, time_from, user_from};
 
 /// `latest` is kept in steps, so that not every transaction has to write it.
@@ -75,8 +92,7 @@ pub(crate) struct GuildState {
 struct Ranking {
     rate: f64,
     grace: i64,
-    width: f64,
-    classes: Arc<Classes>,
+    division: Arc<Division>,
     ranked_to: i64,
     swept_to: UnixSeconds,
 }
@@ -154,14 +170,8 @@ impl Ranking {
         user.to_i64() <= self.ranked_to
     }
 
-    /// Which band a key is in. Never falls as keys rise, so that a band is a range of keys.
-    #[expect(clippy::cast_possible_truncation, reason = "a float saturates")]
-    fn band(&self, key: f64) -> i64 {
-        (key / self.width).floor() as i64
-    }
-
     fn band_of(&self, record: &ActivityRecord) -> i64 {
-        self.band(key(self.rate, record.score, record.last_message_at))
+        self.division.bands.of(&Mark::of(self.rate, record))
     }
 
     /// The key of those who have decayed to `score` at `at`. Whoever has a lower key has less, and of
@@ -191,35 +201,55 @@ fn key(rate: f64, score: Score, last: UnixSeconds) -> f64 {
 
 const FIND_GUILD: &str =
     "SELECT g.members, g.latest, g.rank_rate, g.rank_grace, g.rank_width, g.ranked_to, g.swept_to,
-         c.scores, c.users
-     FROM activity_guild AS g LEFT JOIN activity_rank_class AS c
-         ON c.guild_id = g.guild_id AND g.rank_rate IS NOT NULL
+         b.bands, b.scores, b.users
+     FROM activity_guild AS g LEFT JOIN activity_rank_bound AS b
+         ON b.guild_id = g.guild_id AND g.rank_rate IS NOT NULL
      WHERE g.guild_id = ?1";
 
 pub(crate) fn find_guild(connection: &Connection, guild: GuildId) -> rusqlite::Result<GuildState> {
+    find_guild_again(connection, guild, &mut KnownDivisions::default())
+}
+
+/// As [`find_guild`], with what is known from before.
+pub(crate) fn find_guild_again(
+    connection: &Connection,
+    guild: GuildId,
+    known: &mut KnownDivisions,
+) -> rusqlite::Result<GuildState> {
     connection
         .prepare_cached(FIND_GUILD)?
-        .query_row([guild.to_i64()], guild_from)
+        .query_row([guild.to_i64()], |row| guild_from(row, guild, known))
         .optional()
         .map(Option::unwrap_or_default)
 }
 
-fn guild_from(row: &Row<'_>) -> rusqlite::Result<GuildState> {
-    let (rate, grace, width) = (row.get(2)?, row.get(3)?, row.get(4)?);
-    let classes = match (row.get_ref(7)?.as_blob(), row.get_ref(8)?.as_blob()) {
-        (Ok(scores), Ok(users)) => Classes::from_bytes(scores, users),
-        // Somebody else's doing. The ranks are derived: they are made anew.
-        _ => None,
-    };
-    let ranking = match (rate, grace, width, classes) {
-        (Some(rate), Some(grace), Some(width), Some(classes)) => Some(Ranking {
-            rate,
-            grace,
-            width,
-            classes: Arc::new(classes),
-            ranked_to: row.get(5)?,
-            swept_to: time_from(row, 6)?,
-        }),
+fn guild_from(
+    row: &Row<'_>,
+    guild: GuildId,
+    known: &mut KnownDivisions,
+) -> rusqlite::Result<GuildState> {
+    // Null where there is none; anything else but a blob is somebody else's doing.
+    let blob = |column| row.get_ref(column).map(|value| value.as_blob().ok());
+    let bounds = (blob(7)?, blob(8)?, blob(9)?);
+    let ranking = match (row.get(2)?, row.get(3)?, row.get(4)?, bounds) {
+        (Some(rate), Some(grace), Some(width), (Some(bands), Some(scores), Some(users))) => {
+            let written = Written {
+                bounds: [bands, scores, users],
+                rate,
+                width,
+            };
+            // Somebody else's doing, where they mean nothing. All is derived: it is made anew.
+            match known.find(guild, &written) {
+                Some(division) => Some(Ranking {
+                    rate,
+                    grace,
+                    division,
+                    ranked_to: row.get(5)?,
+                    swept_to: time_from(row, 6)?,
+                }),
+                None => None,
+            }
+        }
         _ => None,
     };
     Ok(GuildState {
@@ -255,7 +285,7 @@ pub(crate) fn put_guild(
             state.latest,
             ranking.map(|ranking| ranking.rate),
             ranking.map(|ranking| ranking.grace),
-            ranking.map(|ranking| ranking.width),
+            ranking.map(|ranking| ranking.division.bands.width),
             ranking.map_or(0, |ranking| ranking.ranked_to),
             ranking.map_or(0, |ranking| ranking.swept_to.get()),
         ])
@@ -270,4 +300,21 @@ fn record_from(row: &Row<'_>, guild: GuildId) -> rusqlite::Result<ActivityRecord
         last_message_at: time_from(row, 2)?,
         messages: count_from(row, 3)?,
     })
+}
+
+/// Goes through a guild's bands from one on, with how their members spread.
+fn each_band(
+    connection: &Connection,
+    guild: GuildId,
+    lowest: i64,
+    mut each: impl FnMut(i64, &Spread) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT band, spread FROM activity_band WHERE guild_id = ?1 AND band >= ?2",
+    )?;
+    let mut rows = statement.query(params![guild.to_i64(), lowest])?;
+    while let Some(row) = rows.next()? {
+        each(row.get(0)?, &Spread::from_bytes(row.get_ref(1)?.as_blob()?))?;
+    }
+    Ok(())
 }

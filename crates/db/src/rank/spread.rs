@@ -2,9 +2,10 @@
 
 use std::ops::RangeTo;
 
-/// Classes of scores, and of user ids. A rank looks one by one at the members of one class, so this
-/// is what its cost is divided by; the counts of a band take a few hundred bytes.
-pub(super) const CLASSES: usize = 64;
+/// Classes of scores, and of user ids: as many as one byte tells apart. A rank looks one by one at the
+/// members of one class, so this is what its cost is divided by; the counts of a band take a few
+/// hundred bytes.
+pub(super) const CLASSES: usize = 128;
 
 /// Members by class; or, while a transaction runs, by how many they become more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +78,7 @@ impl Spread {
     /// any take no room.
     pub(super) fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        for (class, &count) in (0_u8..).zip(self.scores.iter().chain(&self.users)) {
+        for (class, &count) in (0..=u8::MAX).zip(self.scores.iter().chain(&self.users)) {
             let Ok(mut rest) = u32::try_from(count) else {
                 continue;
             };

@@ -1,14 +1,18 @@
 //! The ranks' upkeep: with every change of a member, and in steps when they are made.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use roas_domain::{ActivityRecord, GuildId, MemberKey, Score, ScoreRules, UnixSeconds};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::division::Division;
 use super::layout::Layout;
 use super::spread::{CLASSES, Spread};
-use super::{FADED, GuildState, LATEST_STEP_SECONDS, Place, Ranking, find_guild, record_from};
+use super::{
+    FADED, GuildState, LATEST_STEP_SECONDS, Place, Ranking, each_band, find_guild, record_from,
+};
 use crate::sql::valid;
 
 /// Members in one step of the upkeep: about two milliseconds of the writer's time.
@@ -18,16 +22,16 @@ const STEP: u32 = 500;
 /// about now, and must never ask for a time before the sweep.
 const SWEEP_DELAY_SECONDS: i64 = 30;
 
-/// With more bands than this, counting them takes long: the guild is then ranked anew, in wider ones.
-const MOST_BANDS: usize = 8_192;
+/// A class or a band with more than one in so many of a guild's members is out of proportion: it began
+/// with half as many at most, so that many have changed since.
+const LEAST_PARTS: u64 = 24;
 
-/// A class or a band with more than one in so many of those that it divides is out of proportion.
-const LEAST_PARTS: u64 = 8;
+/// Nor are so few. Looking at them takes a tenth of a millisecond.
+pub(super) const FEW: u64 = 1_000;
 
-/// How long, by its own messages, a guild keeps classes that have come to be out of proportion. Making
-/// ranks anew is work in proportion to all members, and may not help: all may have the same score
-/// and time.
-const KEEP_SECONDS: i64 = 86_400;
+/// How long, by its own messages, a guild keeps bands and classes that have come to be out of
+/// proportion. Making ranks anew is work in proportion to all members, and meanwhile each rank is.
+const KEEP_SECONDS: i64 = 600;
 
 /// A change of one member, as the upkeep sees it.
 #[derive(Debug, Clone, Copy)]
@@ -77,20 +81,12 @@ impl Counts {
         ranking: &Ranking,
         record: &ActivityRecord,
     ) -> rusqlite::Result<()> {
-        let MemberKey { guild, user } = record.member;
         let band = ranking.band_of(record);
-        let rows = connection
-            .prepare_cached(
-                "DELETE FROM activity_ranked
-                 WHERE guild_id = ?1 AND band = ?2 AND score = ?3 AND user_id = ?4",
-            )?
-            .execute(params![
-                guild.to_i64(),
-                band,
-                record.score.get(),
-                user.to_i64()
-            ])?;
-        let band = if rows == 1 { band } else { FADED };
+        let band = if delete(connection, band, record)? {
+            band
+        } else {
+            FADED
+        };
         self.count(ranking, record, band, -1);
         Ok(())
     }
@@ -127,9 +123,9 @@ impl Counts {
     fn count(&mut self, ranking: &Ranking, record: &ActivityRecord, band: i64, by: i32) {
         let MemberKey { guild, user } = record.member;
         let spread = self.bands.entry((guild, band)).or_default();
-        spread.users[ranking.classes.of_user(user)] += by;
+        spread.users[ranking.division.classes.of_user(user)] += by;
         if band != FADED {
-            spread.scores[ranking.classes.of_score(Place::stored(record))] += by;
+            spread.scores[ranking.division.classes.of_score(Place::stored(record))] += by;
         }
     }
 
@@ -156,6 +152,23 @@ impl Counts {
         }
         Ok(())
     }
+}
+
+/// Answers whether the member was there.
+fn delete(connection: &Connection, band: i64, record: &ActivityRecord) -> rusqlite::Result<bool> {
+    let MemberKey { guild, user } = record.member;
+    connection
+        .prepare_cached(
+            "DELETE FROM activity_ranked
+             WHERE guild_id = ?1 AND band = ?2 AND score = ?3 AND user_id = ?4",
+        )?
+        .execute(params![
+            guild.to_i64(),
+            band,
+            record.score.get(),
+            user.to_i64()
+        ])
+        .map(|rows| rows == 1)
 }
 
 fn find_spread(connection: &Connection, guild: GuildId, band: i64) -> rusqlite::Result<Spread> {
@@ -199,29 +212,22 @@ pub(crate) fn health(connection: &Connection, guild: GuildId) -> rusqlite::Resul
         Some(_) => {}
     }
     let (drawn_members, drawn_latest): (u64, i64) = connection
-        .prepare_cached("SELECT members, latest FROM activity_rank_class WHERE guild_id = ?1")?
+        .prepare_cached("SELECT members, latest FROM activity_rank_bound WHERE guild_id = ?1")?
         .query_row([guild.to_i64()], |row| {
             Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?))
         })?;
-    let mut statement =
-        connection.prepare_cached("SELECT band, spread FROM activity_band WHERE guild_id = ?1")?;
-    let mut rows = statement.query([guild.to_i64()])?;
-    let (mut all, mut bands, mut largest) = (Spread::default(), 0, 0);
-    let mut agree = true;
-    while let Some(row) = rows.next()? {
-        let spread = Spread::from_bytes(row.get_ref(1)?.as_blob()?);
-        all.add(&spread);
-        bands += 1;
-        if row.get::<_, i64>(0)? != FADED {
+    let (mut all, mut largest, mut agree) = (Spread::default(), 0, true);
+    each_band(connection, guild, FADED, |band, spread| {
+        all.add(spread);
+        if band != FADED {
             largest = largest.max(spread.members());
             agree &= spread.better(..CLASSES) == spread.members();
         }
-    }
-    let adds_up = agree && all.members() == state.members && bands <= MOST_BANDS;
-    let with_score = all.better(..CLASSES);
-    let crowded = largest > with_score / LEAST_PARTS
-        || greatest(&all.scores) > with_score / LEAST_PARTS
-        || greatest(&all.users) > state.members / LEAST_PARTS;
+        Ok(())
+    })?;
+    let adds_up = agree && all.members() == state.members;
+    let most = (state.members / LEAST_PARTS).max(FEW);
+    let crowded = largest.max(greatest(&all.scores)).max(greatest(&all.users)) > most;
     let grown = state.members / 2 > drawn_members;
     let old = state.latest.saturating_sub(drawn_latest) > KEEP_SECONDS;
     Ok(if adds_up && !grown && !(crowded && old) {
@@ -258,14 +264,17 @@ pub(crate) fn begin(
     if state.ranking.is_some() || !is_clear {
         return Ok(());
     }
-    let (scores, users) = layout.classes.to_bytes();
+    let Division { bands, classes } = &layout.division;
+    let (scores, users) = classes.to_bytes();
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO activity_rank_class (guild_id, scores, users, members, latest)
-             VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR REPLACE INTO activity_rank_bound
+                 (guild_id, bands, scores, users, members, latest)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             guild.to_i64(),
+            bands.to_bytes(),
             scores,
             users,
             layout.members.cast_signed(),
@@ -274,8 +283,7 @@ pub(crate) fn begin(
     state.ranking = Some(Ranking {
         rate: rules.decay_per_second(),
         grace: rules.decay_after_seconds(),
-        width: layout.width,
-        classes: layout.classes.clone().into(),
+        division: Arc::new(layout.division.clone()),
         ranked_to: 0,
         swept_to: UnixSeconds::MIN,
     });
@@ -318,12 +326,12 @@ pub(crate) fn step(
 }
 
 fn counted_members(connection: &Connection, guild: GuildId) -> rusqlite::Result<u64> {
-    connection
-        .prepare_cached("SELECT spread FROM activity_band WHERE guild_id = ?1")?
-        .query_map([guild.to_i64()], |row| {
-            Ok(Spread::from_bytes(row.get_ref(0)?.as_blob()?).members())
-        })?
-        .sum()
+    let mut members = 0;
+    each_band(connection, guild, FADED, |_, spread| {
+        members += spread.members();
+        Ok(())
+    })?;
+    Ok(members)
 }
 
 /// Removes some of what a ranking left; `false` where nothing is left.
@@ -358,9 +366,15 @@ fn members_after(
         .collect()
 }
 
-/// Takes members out of the bands in which every score has fallen to 0, up to a while before the
-/// guild's latest message: nobody asks for an earlier time any more. Not beyond the writer's clock: a
-/// message may be from far in the future, and readers ask for now.
+/// By when a member's score is to have fallen to 0, for the sweep: a while before the guild's latest
+/// message, as nobody asks for an earlier time any more. Not beyond the clock: a message may be from far
+/// in the future, and readers ask for now.
+pub(super) fn faded_at(latest: i64, now: UnixSeconds) -> UnixSeconds {
+    let latest = UnixSeconds::new(latest - LATEST_STEP_SECONDS).unwrap_or(UnixSeconds::MIN);
+    latest.min(now).saturating_add(-SWEEP_DELAY_SECONDS)
+}
+
+/// Takes members out of the bands in which every score has fallen to 0.
 fn sweep(
     connection: &Connection,
     counts: &mut Counts,
@@ -369,23 +383,23 @@ fn sweep(
     now: UnixSeconds,
     ranking: &mut Ranking,
 ) -> rusqlite::Result<bool> {
-    let to = (latest - LATEST_STEP_SECONDS).min(now.get()) - SWEEP_DELAY_SECONDS;
-    let Ok(to) = UnixSeconds::new(to.max(ranking.swept_to.get())) else {
-        return Ok(false);
-    };
-    let bound = ranking.key_of_decayed(Score::ZERO, to) - ranking.tolerance(to, latest);
-    let lowest: Vec<ActivityRecord> = connection
+    let to = faded_at(latest, now).max(ranking.swept_to);
+    let key = ranking.key_of_decayed(Score::ZERO, to) - ranking.tolerance(to, latest);
+    let first = ranking.division.bands.first_with(key);
+    let lowest: Vec<(ActivityRecord, i64)> = connection
         .prepare_cached(
-            "SELECT user_id, score, last_msg, 0 FROM activity_ranked
+            "SELECT user_id, score, last_msg, 0, band FROM activity_ranked
              WHERE guild_id = ?1 AND band < ?2 ORDER BY band, score, user_id DESC LIMIT ?3",
         )?
-        .query_map(params![guild.to_i64(), ranking.band(bound), STEP], |row| {
-            record_from(row, guild)
+        .query_map(params![guild.to_i64(), first, STEP], |row| {
+            Ok((record_from(row, guild)?, row.get(4)?))
         })?
         .collect::<rusqlite::Result<_>>()?;
     ranking.swept_to = to;
-    for record in &lowest {
-        counts.remove(connection, ranking, record)?;
+    for (record, band) in &lowest {
+        // From where it is: somebody else may have put it there.
+        delete(connection, *band, record)?;
+        counts.count(ranking, record, *band, -1);
         counts.count(ranking, record, FADED, 1);
     }
     Ok(lowest.len() == STEP as usize)

@@ -241,6 +241,15 @@ async fn fill(database: &Database, model: &mut Model, members: u64) {
     }
 }
 
+/// A database with the ranks of a guild of 2,500 members, and the model of it.
+async fn ranked_guild(config: Config) -> (Database, Model) {
+    let database = Database::open(config).await.unwrap();
+    let mut model = Model::new();
+    fill(&database, &mut model, 2_500).await;
+    assert_eq!(database.maintain().await.unwrap().ranked_guilds, 1);
+    (database, model)
+}
+
 async fn tops_agree(database: &Database, model: &Model, time: UnixSeconds) {
     let repository = database.repository();
     let limit = LeaderboardLimit::new(50).unwrap();
@@ -266,10 +275,7 @@ fn a_guild_is_ranked_in_steps_and_anew_when_its_rules_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
     on_runtime(async {
-        let database = Database::open(ranked(folder.path())).await.unwrap();
-        let mut model = Model::new();
-        fill(&database, &mut model, 2_500).await;
-        assert_eq!(database.maintain().await.unwrap().ranked_guilds, 1);
+        let (database, mut model) = ranked_guild(ranked(folder.path())).await;
         assert!(query::<i64>(&path, "SELECT count(*) FROM activity_ranked") > 500);
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
 
@@ -290,14 +296,29 @@ fn ranks_that_somebody_else_spoiled_are_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
     on_runtime(async {
-        let database = Database::open(ranked(folder.path())).await.unwrap();
-        let mut model = Model::new();
-        fill(&database, &mut model, 2_500).await;
-        database.maintain().await.unwrap();
+        let (database, model) = ranked_guild(ranked(folder.path())).await;
         raw(
             &path,
             "DELETE FROM activity_band; DELETE FROM activity_ranked;",
         );
+        database.maintain().await.unwrap();
+        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
+        database.close().await.unwrap();
+    });
+}
+
+/// More than one step of the sweep takes.
+#[test]
+fn members_that_somebody_else_put_into_a_wrong_band_are_swept_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("roas.db");
+    on_runtime(async {
+        let (database, model) = ranked_guild(ranked(folder.path())).await;
+        raw(&path, "UPDATE activity_ranked SET band = 0");
+        let rows = "SELECT count(*) FROM activity_ranked";
+        assert!(query::<i64>(&path, rows) > 500);
+        database.maintain().await.unwrap();
+        assert_eq!(query::<i64>(&path, rows), 0);
         database.maintain().await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
         database.close().await.unwrap();
@@ -309,10 +330,7 @@ fn counts_of_scores_that_somebody_else_spoiled_are_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
     on_runtime(async {
-        let database = Database::open(ranked(folder.path())).await.unwrap();
-        let mut model = Model::new();
-        fill(&database, &mut model, 2_500).await;
-        database.maintain().await.unwrap();
+        let (database, model) = ranked_guild(ranked(folder.path())).await;
         // One more of the best class of scores in each band, and nobody more by user id.
         raw(
             &path,
@@ -329,10 +347,7 @@ fn a_number_of_members_that_somebody_else_spoiled_is_put_right() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
     on_runtime(async {
-        let database = Database::open(ranked(folder.path())).await.unwrap();
-        let mut model = Model::new();
-        fill(&database, &mut model, 2_500).await;
-        database.maintain().await.unwrap();
+        let (database, model) = ranked_guild(ranked(folder.path())).await;
         raw(&path, "UPDATE activity_guild SET members = members + 7");
         database.maintain().await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
@@ -346,9 +361,7 @@ fn a_message_from_far_in_the_future_leaves_ranks_that_answer_for_now() {
     let now = MIDNIGHT + 3_000;
     let config = ranked(folder.path()).clock(Arc::new(ManualClock::new(at(now))));
     on_runtime(async {
-        let database = Database::open(config.clone()).await.unwrap();
-        let mut model = Model::new();
-        fill(&database, &mut model, 2_500).await;
+        let (database, mut model) = ranked_guild(config.clone()).await;
         let event = message(member(GUILD, 1 << 30), 95_000_000_000);
         let answer = database.repository().record(event).await.unwrap();
         assert_eq!(answer, model.record(&event));
@@ -368,10 +381,7 @@ fn ranks_come_back_after_a_rollback_and_the_way_up_again() {
     let folder = tempfile::tempdir().unwrap();
     let config = ranked(folder.path());
     on_runtime(async {
-        let mut model = Model::new();
-        let database = Database::open(config.clone()).await.unwrap();
-        fill(&database, &mut model, 2_500).await;
-        database.maintain().await.unwrap();
+        let (database, model) = ranked_guild(config.clone()).await;
         database.close().await.unwrap();
         rollback(&config, &RollbackOptions::to(3).snapshot(false)).unwrap();
 
@@ -386,7 +396,7 @@ fn ranks_come_back_after_a_rollback_and_the_way_up_again() {
 
 /// For how many members the guild's classes were drawn, and at what time.
 fn drawn_for(path: &Path) -> (i64, i64) {
-    let drawn = |column| query(path, &format!("SELECT {column} FROM activity_rank_class"));
+    let drawn = |column| query(path, &format!("SELECT {column} FROM activity_rank_bound"));
     (drawn("members"), drawn("latest"))
 }
 
@@ -408,21 +418,23 @@ fn a_guild_that_has_doubled_is_ranked_anew() {
 
 /// A guild whose members have all come to have the same score and time.
 #[test]
-fn classes_that_are_out_of_proportion_are_drawn_anew_after_a_day() {
+fn classes_that_are_out_of_proportion_are_drawn_anew_after_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let config = ranked(folder.path());
     on_runtime(async {
-        let database = Database::open(config.clone()).await.unwrap();
-        fill(&database, &mut Model::new(), 100).await;
-        database.maintain().await.unwrap();
+        let (database, mut model) = ranked_guild(config.clone()).await;
         let (_, first) = drawn_for(config.path());
-        for (after, anew) in [(80_000, false), (100_000, true)] {
-            let events: Vec<_> = (1..=100)
+        for (after, anew) in [(3_100, false), (4_100, true)] {
+            let events: Vec<_> = (1..=2_500)
                 .map(|user| message(member(GUILD, user << 30), MIDNIGHT + after))
                 .collect();
-            database.repository().record_many(events).await.unwrap();
+            for some in events.chunks(1_000) {
+                let answers = database.repository().record_many(some.to_vec()).await;
+                assert_eq!(answers.unwrap(), model.record_many(some).unwrap());
+            }
             database.maintain().await.unwrap();
             assert_eq!(drawn_for(config.path()).1 > first, anew, "after {after} s");
+            tops_agree(&database, &model, at(MIDNIGHT + after)).await;
         }
         database.close().await.unwrap();
     });

@@ -57,7 +57,7 @@ impl<P: Peer> EngineSet for Peers<P> {
     ) -> Result<(), BoxError> {
         let messages: Prefill = if scenario.prefill {
             let members = scenario.all_members();
-            let messages = prefill(&members).map(|(member, at)| Message {
+            let messages = prefill(&members, scenario.prefill_over).map(|(member, at)| Message {
                 guild: member.guild.to_i64(),
                 user: member.user.to_i64(),
                 gain: table::GAIN,
