@@ -12,7 +12,7 @@ use roas_domain::{
 };
 
 use super::command::{Upkeep, Work};
-use crate::rank::{self, Change, Counts, GuildState, KnownDivisions};
+use crate::rank::{self, Change, Counts, GuildState};
 use crate::sql::WriteStatements;
 
 /// How many members, or guilds, are kept from one transaction to the next: the busy ones, in about half
@@ -28,7 +28,6 @@ pub(crate) struct Batch {
     daily: HashMap<(Day, MemberKey), u64>,
     guilds: HashMap<GuildId, Guild>,
     counts: Counts,
-    divisions: KnownDivisions,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -86,8 +85,7 @@ impl Batch {
                 at,
                 reply,
             } => {
-                let known = &mut self.divisions;
-                let rules = &guild_of(&mut self.guilds, known, sql, member.guild)?.rules;
+                let rules = &guild_of(&mut self.guilds, sql, member.guild)?.rules;
                 let state = state_of(&mut self.members, sql, *member)?;
                 let record = ActivityRecord::after_adjustment(
                     state.record,
@@ -105,7 +103,7 @@ impl Batch {
                 reply,
             } => {
                 sql.put_rules(*guild, rules)?;
-                let guild = guild_of(&mut self.guilds, &mut self.divisions, sql, *guild)?;
+                let guild = guild_of(&mut self.guilds, sql, *guild)?;
                 guild.rules = GuildRules::clone(rules);
                 guild.state.follow(&rules.score);
                 reply.stage(());
@@ -140,8 +138,7 @@ impl Batch {
         {
             return Ok(EventOutcome::Duplicate);
         }
-        let known = &mut self.divisions;
-        let rules = &guild_of(&mut self.guilds, known, sql, event.member.guild)?.rules;
+        let rules = &guild_of(&mut self.guilds, sql, event.member.guild)?.rules;
         let state = state_of(&mut self.members, sql, event.member)?;
         let (record, outcome) = ActivityRecord::after_event(state.record, event, &rules.score);
         state.set(record, &mut self.changed);
@@ -161,8 +158,7 @@ impl Batch {
         upkeep: &Upkeep,
     ) -> rusqlite::Result<bool> {
         self.flush(sql)?;
-        let known = &mut self.divisions;
-        let Guild { rules, state, .. } = guild_of(&mut self.guilds, known, sql, guild)?;
+        let Guild { rules, state, .. } = guild_of(&mut self.guilds, sql, guild)?;
         match upkeep {
             Upkeep::Begin(layout) => {
                 rank::begin(sql.connection(), guild, state, &rules.score, layout)?;
@@ -191,8 +187,7 @@ impl Batch {
                 continue;
             };
             sql.put_member(&change.after)?;
-            let known = &mut self.divisions;
-            let guild = guild_of(&mut self.guilds, known, sql, member.guild)?;
+            let guild = guild_of(&mut self.guilds, sql, member.guild)?;
             guild.state.note(&change);
             self.counts
                 .apply(sql.connection(), &guild.state, &guild.rules.score, &change)?;
@@ -233,14 +228,13 @@ impl Member {
 
 fn guild_of<'g>(
     guilds: &'g mut HashMap<GuildId, Guild>,
-    divisions: &mut KnownDivisions,
     sql: &mut WriteStatements<'_>,
     guild: GuildId,
 ) -> rusqlite::Result<&'g mut Guild> {
     Ok(match guilds.entry(guild) {
         Entry::Occupied(found) => found.into_mut(),
         Entry::Vacant(missing) => {
-            let state = rank::find_guild_again(sql.connection(), guild, divisions)?;
+            let state = rank::find_guild(sql.connection(), guild)?;
             missing.insert(Guild {
                 rules: sql.find_rules(guild)?,
                 before: state.clone(),
