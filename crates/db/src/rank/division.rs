@@ -1,10 +1,8 @@
 //! How a guild's members are divided, and how the file has it.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::sync::Arc;
 
-use roas_domain::{GuildId, MAX_SCORE_LIMIT, Score, UserId};
+use roas_domain::{MAX_SCORE_LIMIT, Score, UserId};
 
 use super::Place;
 use super::bands::Bands;
@@ -28,52 +26,12 @@ pub(super) struct Written<'r> {
 
 impl Written<'_> {
     /// `None` where somebody else has spoiled it.
-    fn read(&self) -> Option<Division> {
+    pub(super) fn read(&self) -> Option<Division> {
         let [bands, scores, users] = self.bounds;
         Some(Division {
             bands: Bands::from_bytes(bands, self.rate, self.width)?,
             classes: Classes::from_bytes(scores, users)?,
         })
-    }
-}
-
-/// Divisions as they were last read: the writer reads them in every transaction, because another
-/// process may have changed them, and seldom finds others.
-#[derive(Debug, Default)]
-pub(crate) struct KnownDivisions(HashMap<GuildId, Known>);
-
-#[derive(Debug)]
-struct Known {
-    bounds: [Vec<u8>; 3],
-    rate: f64,
-    width: f64,
-    division: Arc<Division>,
-}
-
-impl KnownDivisions {
-    /// So many take less than a megabyte.
-    const MOST: usize = 64;
-
-    pub(super) fn find(&mut self, guild: GuildId, written: &Written<'_>) -> Option<Arc<Division>> {
-        if let Some(known) = self.0.get(&guild)
-            && known.bounds == written.bounds
-            && known.rate.to_bits() == written.rate.to_bits()
-            && known.width.to_bits() == written.width.to_bits()
-        {
-            return Some(Arc::clone(&known.division));
-        }
-        let division = Arc::new(written.read()?);
-        if self.0.len() >= Self::MOST {
-            self.0.clear();
-        }
-        let known = Known {
-            bounds: written.bounds.map(<[u8]>::to_vec),
-            rate: written.rate,
-            width: written.width,
-            division: Arc::clone(&division),
-        };
-        self.0.insert(guild, known);
-        Some(division)
     }
 }
 

@@ -63,7 +63,6 @@ use roas_domain::{
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 pub(crate) use answer::{rank, top};
-pub(crate) use division::KnownDivisions;
 pub(crate) use layout::Layout;
 pub(crate) use upkeep::{Change, Counts, Health, begin, discard, guilds_to_rank, health, step};
 
@@ -207,27 +206,14 @@ const FIND_GUILD: &str =
      WHERE g.guild_id = ?1";
 
 pub(crate) fn find_guild(connection: &Connection, guild: GuildId) -> rusqlite::Result<GuildState> {
-    find_guild_again(connection, guild, &mut KnownDivisions::default())
-}
-
-/// As [`find_guild`], with what is known from before.
-pub(crate) fn find_guild_again(
-    connection: &Connection,
-    guild: GuildId,
-    known: &mut KnownDivisions,
-) -> rusqlite::Result<GuildState> {
     connection
         .prepare_cached(FIND_GUILD)?
-        .query_row([guild.to_i64()], |row| guild_from(row, guild, known))
+        .query_row([guild.to_i64()], guild_from)
         .optional()
         .map(Option::unwrap_or_default)
 }
 
-fn guild_from(
-    row: &Row<'_>,
-    guild: GuildId,
-    known: &mut KnownDivisions,
-) -> rusqlite::Result<GuildState> {
+fn guild_from(row: &Row<'_>) -> rusqlite::Result<GuildState> {
     // Null where there is none; anything else but a blob is somebody else's doing.
     let blob = |column| row.get_ref(column).map(|value| value.as_blob().ok());
     let bounds = (blob(7)?, blob(8)?, blob(9)?);
@@ -239,11 +225,11 @@ fn guild_from(
                 width,
             };
             // Somebody else's doing, where they mean nothing. All is derived: it is made anew.
-            match known.find(guild, &written) {
+            match written.read() {
                 Some(division) => Some(Ranking {
                     rate,
                     grace,
-                    division,
+                    division: Arc::new(division),
                     ranked_to: row.get(5)?,
                     swept_to: time_from(row, 6)?,
                 }),

@@ -15,9 +15,10 @@ use super::command::{Upkeep, Work};
 use crate::rank::{self, Change, Counts, GuildState};
 use crate::sql::WriteStatements;
 
-/// How many members, or guilds, are kept from one transaction to the next: the busy ones, in about half
-/// a MiB.
-const KEPT: usize = 4096;
+/// How many members and guilds are kept from one transaction to the next: the busy ones, in about half
+/// a MiB each.
+const KEPT_MEMBERS: usize = 4096;
+const KEPT_GUILDS: usize = 128;
 
 /// The state of the members that a transaction has touched, or those before it.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ struct Guild {
 impl Batch {
     /// Begins a transaction on a file as the one before has left it.
     pub(crate) fn begin(&mut self) {
-        if self.members.len().max(self.guilds.len()) > KEPT {
+        if self.members.len() > KEPT_MEMBERS || self.guilds.len() > KEPT_GUILDS {
             self.forget();
         }
     }

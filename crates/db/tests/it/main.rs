@@ -3,6 +3,7 @@
 #![expect(clippy::float_cmp, reason = "what is stored comes back to the bit")]
 
 mod bad_files;
+mod between_transactions;
 mod cancellation;
 mod concurrency;
 mod conformance;
