@@ -25,7 +25,7 @@ use crate::files::lock_file;
 /// How long a process may go on while others wait. Long enough that several transactions pay for
 /// reading pages anew, short enough that eight processes come round in 20 ms. Measured with 8 x 16
 /// callers: 3 ms gains nothing and lengthens p99 by a third.
-const LENGTH: Duration = Duration::from_micros(2500);
+pub(crate) const LENGTH: Duration = Duration::from_micros(2500);
 
 /// How long to wait for a turn before going on without one: some tens of turns.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -539,6 +539,15 @@ pub(crate) fn status(
     Ok((status, obstacle))
 }
 
+/// Whether somebody has put triggers in. The schema has none of its own.
+pub(crate) fn has_triggers(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row(
+        "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'trigger')",
+        [],
+        |row| row.get(0),
+    )
+}
+
 /// The error for a schema that was changed beside an open database; `None` where the file has the one
 /// that this program works with.
 pub(crate) fn schema_changed(

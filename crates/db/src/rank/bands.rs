@@ -101,6 +101,9 @@ impl Point {
     }
 }
 
+/// No width is NaN.
+impl Eq for Bands {}
+
 impl Bands {
     /// The bands for members like these, in their order. The first is for those who have faded at a
     /// time, so that the sweep finds them apart.

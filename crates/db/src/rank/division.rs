@@ -8,8 +8,9 @@ use super::Place;
 use super::bands::Bands;
 use super::spread::CLASSES;
 
-/// Into what a guild's members are divided.
-#[derive(Debug, Clone, PartialEq)]
+/// Into what a guild's members are divided. `Eq`, so that what is shared is compared by its address: the
+/// writer looks at all guilds that it keeps, in each transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Division {
     pub(super) bands: Bands,
     pub(super) classes: Classes,

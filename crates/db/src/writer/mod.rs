@@ -277,7 +277,7 @@ impl Writer {
         place
             .take(Command { submitted_at, work })
             .map_err(|_| self.shared.refusal())?;
-        if self.shared.at_once.load(Ordering::Relaxed) >= LONE {
+        if self.shared.at_once.load(Ordering::Relaxed) >= LONE && spin::disturbs_nobody() {
             spin::until(|| !answer.is_empty(), LOOK_FOR_ANSWER);
         }
         // A reply that was dropped unsent was in the hands of a worker that panicked.

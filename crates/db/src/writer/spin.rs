@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
+
 /// Looks until `there`, at most for `limit`. Not where there is one processor: whoever looks would keep
 /// those from going on whom it waits for.
 pub(super) fn until(mut there: impl FnMut() -> bool, limit: Duration) {
@@ -18,8 +20,31 @@ pub(super) fn until(mut there: impl FnMut() -> bool, limit: Duration) {
     }
 }
 
+/// Whether other tasks go on while the one that asks looks. Where its runtime has one thread, nobody else
+/// could call meanwhile: each would be alone, and look for just that reason, however many there are.
+pub(super) fn disturbs_nobody() -> bool {
+    Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1)
+}
+
 fn several_processors() -> bool {
     static SEVERAL: LazyLock<bool> =
         LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
     *SEVERAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_looks_only_where_others_can_call_meanwhile() {
+        assert!(!disturbs_nobody(), "who knows in what runtime");
+        for (mut builder, looks) in [
+            (tokio::runtime::Builder::new_current_thread(), false),
+            (tokio::runtime::Builder::new_multi_thread(), true),
+        ] {
+            let runtime = builder.worker_threads(2).build().unwrap();
+            assert_eq!(runtime.block_on(async { disturbs_nobody() }), looks);
+        }
+    }
 }

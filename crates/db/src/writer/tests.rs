@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use roas_domain::testing::ManualClock;
@@ -256,6 +257,49 @@ async fn a_request_with_a_transaction_of_its_own_takes_nothing_in() {
     outcomes[0].as_ref().unwrap_err();
     assert!(matches!(outcomes[1], Ok(EventOutcome::Scored(_))));
     assert!(matches!(outcomes[2], Ok(EventOutcome::Duplicate)));
+}
+
+/// Each event that is recorded brings the next. Were all taken in, nobody would be answered before the last.
+#[tokio::test]
+async fn a_transaction_does_not_go_on_for_as_long_as_somebody_comes() {
+    const CALLS: u64 = 10_000;
+    let (writer, mut idle) = idle(usize::MAX);
+    let (arrivals, calls) = std::sync::mpsc::channel();
+    let call = {
+        let writer = writer.clone();
+        move |id| {
+            let writer = writer.clone();
+            let event = message_with_id(id, member(1, 1), MIDNIGHT);
+            let submit = async move { writer.submit(|reply| Work::Record { event, reply }).await };
+            let mut call = Box::pin(submit);
+            let mut context = Context::from_waker(Waker::noop());
+            assert!(call.as_mut().poll(&mut context).is_pending());
+            arrivals.send(call).unwrap();
+        }
+    };
+    call(1);
+    let mut next = Some(call);
+    let mut recorded = 1;
+    let bring_the_next = move |_, _: &str, table: &str, _| {
+        if table == "activity_event" {
+            recorded += 1;
+            if let Some(call) = next.as_ref() {
+                call(recorded);
+            }
+            if recorded == CALLS {
+                next = None;
+            }
+        }
+    };
+    idle.connection.update_hook(Some(bring_the_next)).unwrap();
+    let worker = idle.start();
+    for call in calls {
+        call.await.unwrap();
+    }
+    writer.close();
+    worker.await.unwrap();
+    assert_eq!(writer.stats().events, CALLS);
+    assert!(writer.stats().batches > 1);
 }
 
 #[tokio::test]

@@ -20,10 +20,10 @@ use crate::error::{
 };
 use crate::holder::LockHolder;
 use crate::metrics::Meters;
-use crate::migration::schema_changed;
+use crate::migration::{has_triggers, schema_changed};
 use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
-use crate::turns::Turns;
+use crate::turns::{self, Turns};
 
 use super::Shared;
 use super::batch::Batch;
@@ -60,6 +60,8 @@ pub(crate) struct Worker {
     data_version: Option<i64>,
     /// The schema's cookie when it was last looked at.
     schema_cookie: Option<i64>,
+    /// Whether the schema had triggers then: they may change rows behind the batch's back.
+    has_triggers: bool,
     /// Whether it pays to look for requests before going to sleep.
     looks: bool,
     /// Between this process and others that write to the file.
@@ -134,6 +136,7 @@ impl Worker {
             rng: Rng::new(),
             data_version: None,
             schema_cookie: None,
+            has_triggers: false,
             looks: false,
             turns,
             absorbs: true,
@@ -461,16 +464,26 @@ impl Worker {
     /// Takes what has come in meanwhile into the transaction that is under way, until nothing more
     /// comes or the limit is reached. The callers of the transaction before are calling again while
     /// this one is applied and written; what a commit costs, whatever its size, is then paid once for all.
+    ///
+    /// Once a turn's length has passed since it `began`, no further: those in it wait for its end, and so do
+    /// other processes, while callers who wait for no answer might come for ever.
     fn absorb(
         &mut self,
         sql: &mut WriteStatements<'_>,
         now: UnixSeconds,
+        began: Instant,
         commands: &mut Vec<Command>,
     ) -> rusqlite::Result<()> {
+        // What triggers make of a row that is written here would not be seen.
+        let absorbs = self.absorbs && !self.has_triggers;
         let mut events: usize = commands.iter().map(Command::events).sum();
         let mut written = commands.len();
         loop {
-            while self.absorbs && self.queue.is_empty() && events < self.config.batch_limit {
+            while absorbs
+                && self.queue.is_empty()
+                && events < self.config.batch_limit
+                && began.elapsed() < turns::LENGTH
+            {
                 let Some(mut command) = self.receiver.try_receive() else {
                     break;
                 };
@@ -513,7 +526,7 @@ impl Worker {
         known: Option<i64>,
     ) -> Result<i64, Failed> {
         let version = sql.data_version().map_err(Failed::of)?;
-        if known == Some(version) {
+        if known == Some(version) && !self.has_triggers {
             self.batch.begin();
             return Ok(version);
         }
@@ -521,7 +534,10 @@ impl Worker {
         let cookie = sql.schema_cookie().map_err(Failed::of)?;
         if self.schema_cookie != Some(cookie) {
             match schema_changed(sql.connection(), &self.config.factory) {
-                Ok(None) => self.schema_cookie = Some(cookie),
+                Ok(None) => {
+                    self.has_triggers = has_triggers(sql.connection()).map_err(Failed::of)?;
+                    self.schema_cookie = Some(cookie);
+                }
                 Ok(Some(changed)) => return Err(Failed::Schema(changed)),
                 Err(error) => return Err(Failed::of(error)),
             }
@@ -545,12 +561,12 @@ impl Worker {
         if sql.is_autocommit() {
             return Err(Failed::Store(ended_by_itself()));
         }
-        let now = self.config.clock.now();
+        let (now, began) = (self.config.clock.now(), Instant::now());
         let applied = commands
             .iter_mut()
             .try_for_each(|command| self.batch.apply(sql, now, &mut command.work))
             .and_then(|()| self.batch.flush(sql))
-            .and_then(|()| self.absorb(sql, now, commands));
+            .and_then(|()| self.absorb(sql, now, began, commands));
         if let Err(error) = applied {
             return Err(undo(sql, Failed::of(error)));
         }

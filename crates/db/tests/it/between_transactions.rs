@@ -54,6 +54,31 @@ fn nothing_of_a_transaction_that_failed_is_built_on() {
     });
 }
 
+#[test]
+fn what_a_trigger_has_made_of_a_row_is_what_the_next_transaction_builds_on() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        let repository = database.repository();
+        assert_eq!(adjusted(&repository, 30.0).await.unwrap(), 30.0);
+        raw(
+            config.path(),
+            "CREATE TRIGGER at_most_fifty AFTER UPDATE ON activity_meter WHEN new.score > 50
+             BEGIN
+                 UPDATE activity_meter SET score = 50
+                 WHERE guild_id = new.guild_id AND user_id = new.user_id;
+             END",
+        );
+        assert_eq!(adjusted(&repository, 30.0).await.unwrap(), 60.0);
+        assert_eq!(adjusted(&repository, 3.0).await.unwrap(), 53.0);
+        raw(config.path(), "DROP TRIGGER at_most_fifty");
+        assert_eq!(adjusted(&repository, 30.0).await.unwrap(), 80.0);
+        assert_eq!(adjusted(&repository, 3.0).await.unwrap(), 83.0);
+        database.close().await.unwrap();
+    });
+}
+
 /// More members than the writer keeps, so that it forgets them in between.
 #[test]
 fn members_beyond_those_that_are_kept_are_read_again() {
