@@ -233,7 +233,7 @@ pub enum OpenError {
         waited: Duration,
     },
     /// The database stayed locked for longer than the policy allows.
-    #[error("`{}` is held by another process (waited {waited:.1?}, {attempts} attempts{}); try again when it is free", path.display(), held_by(holder.as_ref()))]
+    #[error("`{}` is held by another process (waited {waited:.1?}, {}{}); try again when it is free", path.display(), counted(*attempts), held_by(holder.as_ref()))]
     Busy {
         /// The path.
         path: PathBuf,
@@ -461,12 +461,20 @@ pub(crate) fn busy_error(
     RepositoryError::with_source(
         RepositoryErrorKind::Busy { waited, attempts },
         format!(
-            "the database was held by another connection (waited {waited:.1?}, {attempts} \
-             attempts{}); nothing was applied, try again later",
+            "the database was held by another connection (waited {waited:.1?}, {}{}); \
+             nothing was applied, try again later",
+            counted(attempts),
             held_by(holder)
         ),
         error,
     )
+}
+
+fn counted(attempts: u32) -> String {
+    match attempts {
+        1 => "1 attempt".to_owned(),
+        _ => format!("{attempts} attempts"),
+    }
 }
 
 /// The port's error for a commit of which nobody knows whether it took effect.

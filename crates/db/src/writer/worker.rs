@@ -407,6 +407,7 @@ impl Worker {
             };
             let now = Instant::now();
             let (expired, rest) = split_expired(commands, deadline, now);
+            span.record("attempts", exhausted.attempts);
             tracing::warn!(
                 waited = ?exhausted.waited,
                 attempts = exhausted.attempts,
