@@ -5,10 +5,16 @@
 
 pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::thread;
+use std::time::{Duration, Instant};
 
 pub(crate) use tokio::runtime::Handle;
 pub(crate) use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 pub(crate) use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError, oneshot};
+
+/// Whether so much time has passed since then, where that decides who goes on.
+pub(crate) fn has_passed(time: Duration, since: Instant) -> bool {
+    since.elapsed() >= time
+}
 
 /// A channel for who bounds by other means what is in it.
 #[expect(

@@ -30,7 +30,7 @@ use super::batch::Batch;
 use super::command::Command;
 use super::queue::Receiver;
 use super::spin;
-use super::sync::{Handle, thread};
+use super::sync::{Handle, has_passed, thread};
 
 /// What a worker needs besides its queue.
 #[derive(Debug)]
@@ -483,7 +483,7 @@ impl Worker {
             while absorbs
                 && self.queue.is_empty()
                 && events < self.config.batch_limit
-                && began.elapsed() < turns::LENGTH
+                && !has_passed(turns::LENGTH, began)
             {
                 let Some(mut command) = self.receiver.try_receive() else {
                     break;

@@ -9,11 +9,17 @@ mod semaphore;
 
 use std::cell::Cell;
 use std::sync::{LockResult, PoisonError};
+use std::time::{Duration, Instant};
 
 pub(crate) use channel::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 pub(crate) use semaphore::{Semaphore, SemaphorePermit, TryAcquireError};
 pub(crate) use shuttle::sync::atomic::AtomicBool;
 pub(crate) use shuttle::thread;
+
+/// Never: a schedule must not be a matter of time.
+pub(crate) const fn has_passed(_time: Duration, _since: Instant) -> bool {
+    false
+}
 
 /// A mistake in a hand-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
