@@ -93,19 +93,24 @@ fn a_page_that_was_misread_is_read_anew() {
             let database = Database::open(config.clone()).await.unwrap();
             let repository = database.repository();
             vfs.disk().arm(Plan::once(Call::Read, Reason::Misread, n));
-            match repository.record(event()).await {
-                Ok(_) => written += 1,
-                Err(error) => {
-                    misread += vfs.disk().mend();
-                    told(error);
+            // Once, whichever of them it meets: the maintenance reads, too.
+            let mut failed = 0;
+            for _ in 0..2 {
+                match repository.record(event()).await {
+                    Ok(_) => written += 1,
+                    Err(error) => {
+                        failed += 1;
+                        misread += vfs.disk().mend();
+                        told(error);
+                    }
                 }
             }
-            repository.record(event()).await.unwrap();
-            written += 1;
             if let Err(error) = repository.counts().await {
+                failed += 1;
                 misread += vfs.disk().mend();
                 told(error);
             }
+            assert!(failed <= 1, "{failed} of one read");
             assert_eq!(repository.counts().await.unwrap().messages, written);
             vfs.disk().mend();
             drop(repository);

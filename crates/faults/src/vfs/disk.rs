@@ -101,7 +101,7 @@ pub enum Reason {
     TornNoSpace,
     /// Somebody else has the lock.
     Busy,
-    /// The device answers with zeros for what is there, and with no error. Not among
+    /// The device answers with zeros for what is there in the database, and with no error. Not among
     /// [`Call::reasons`]: what a page without a checksum says then, nobody can hold to anything.
     Misread,
 }
