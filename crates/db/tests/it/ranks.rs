@@ -291,20 +291,22 @@ fn a_guild_is_ranked_in_steps_and_anew_when_its_rules_change() {
     });
 }
 
-#[test]
-fn ranks_that_somebody_else_spoiled_are_made_anew() {
+/// What somebody else has done to the ranks of a guild, the maintenance puts right.
+fn is_put_right(done: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
     on_runtime(async {
         let (database, model) = ranked_guild(ranked(folder.path())).await;
-        raw(
-            &path,
-            "DELETE FROM activity_band; DELETE FROM activity_ranked;",
-        );
+        raw(&path, done);
         database.maintain().await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
         database.close().await.unwrap();
     });
+}
+
+#[test]
+fn ranks_that_somebody_else_spoiled_are_made_anew() {
+    is_put_right("DELETE FROM activity_band; DELETE FROM activity_ranked;");
 }
 
 /// More than one step of the sweep takes.
@@ -325,34 +327,17 @@ fn members_that_somebody_else_put_into_a_wrong_band_are_swept_from_there() {
     });
 }
 
+/// One more of the best class of scores in each band, and nobody more by user id.
 #[test]
 fn counts_of_scores_that_somebody_else_spoiled_are_made_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("roas.db");
-    on_runtime(async {
-        let (database, model) = ranked_guild(ranked(folder.path())).await;
-        // One more of the best class of scores in each band, and nobody more by user id.
-        raw(
-            &path,
-            "UPDATE activity_band SET spread = CAST(spread || x'0001' AS BLOB) WHERE band >= 0",
-        );
-        database.maintain().await.unwrap();
-        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
-        database.close().await.unwrap();
-    });
+    is_put_right(
+        "UPDATE activity_band SET spread = CAST(spread || x'0001' AS BLOB) WHERE band >= 0",
+    );
 }
 
 #[test]
 fn a_number_of_members_that_somebody_else_spoiled_is_put_right() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("roas.db");
-    on_runtime(async {
-        let (database, model) = ranked_guild(ranked(folder.path())).await;
-        raw(&path, "UPDATE activity_guild SET members = members + 7");
-        database.maintain().await.unwrap();
-        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
-        database.close().await.unwrap();
-    });
+    is_put_right("UPDATE activity_guild SET members = members + 7");
 }
 
 #[test]
