@@ -1,8 +1,6 @@
 #![doc = include_str!("../README.md")]
 
-pub mod cli;
-pub mod config;
-mod error;
+mod error_text;
 pub mod gateway;
 pub mod ingest;
 pub mod latency;
@@ -11,6 +9,7 @@ pub mod rules;
 pub mod service;
 pub mod startup;
 
+pub use error_text::one_line;
 pub use gateway::{GatewayLine, IgnoredReason, LineError, parse_line};
 pub use ingest::{IngestError, IngestObserver, IngestOptions, IngestSummary, ingest};
 pub use latency::{LatencyRecorder, LatencySummary};

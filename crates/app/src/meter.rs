@@ -3,33 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use roas_db::{Access, Config, Database, Durability, OnOldSchema, OpenError, RetryPolicy};
+use roas_db::{Config, Database, OpenError};
 use roas_domain::{GuildId, RepositoryError, SystemClock};
 use tokio::sync::Mutex;
 
-use crate::config::{Retry, Settings, Synchronous};
 use crate::service::ActivityMeterService;
 use crate::startup::{Component, ComponentError, Health};
-
-/// What the settings say about the database.
-#[must_use]
-pub fn database_config(settings: &Settings, access: Access, on_old_schema: OnOldSchema) -> Config {
-    Config::new(&settings.db)
-        .access(access)
-        .on_old_schema(on_old_schema)
-        .durability(match settings.synchronous {
-            Synchronous::Full => Durability::Full,
-            Synchronous::Normal => Durability::Normal,
-        })
-        .retry(match settings.retry {
-            Retry::Aggressive => RetryPolicy::aggressive(),
-            Retry::Balanced => RetryPolicy::balanced(),
-            Retry::Conservative => RetryPolicy::conservative(),
-        })
-        .readers(settings.readers)
-        .queue_capacity(settings.queue_capacity)
-        .remember_events_for(settings.remember_events)
-}
 
 /// An open database with the service over it.
 #[derive(Debug)]
@@ -131,7 +110,7 @@ impl Component for MeterComponent {
         let any_guild = GuildId::new(GuildId::MAX).expect("within the bounds");
         match service.rules(any_guild).await {
             Ok(_) => Health::Healthy,
-            Err(error) => Health::Unhealthy(crate::error::one_line(&error)),
+            Err(error) => Health::Unhealthy(crate::one_line(&error)),
         }
     }
 }
@@ -141,20 +120,11 @@ mod tests {
     use roas_domain::{ActivityEvent, MemberKey, RepositoryErrorKind, UnixSeconds};
 
     use super::*;
-    use crate::config::Layer;
-
-    fn settings(folder: &tempfile::TempDir) -> Settings {
-        let db = Some(folder.path().join("meter.db"));
-        Settings::resolve(Layer {
-            db,
-            ..Layer::default()
-        })
-    }
 
     #[tokio::test]
     async fn a_component_starts_answers_stops_and_starts_again() {
         let folder = tempfile::tempdir().unwrap();
-        let config = database_config(&settings(&folder), Access::ReadWrite, OnOldSchema::Migrate);
+        let config = Config::new(folder.path().join("meter.db"));
         let component = MeterComponent::new(config);
         assert!(component.service().await.is_none());
         assert!(matches!(component.health().await, Health::Unhealthy(_)));
@@ -184,11 +154,7 @@ mod tests {
     #[tokio::test]
     async fn a_component_that_cannot_open_says_why() {
         let folder = tempfile::tempdir().unwrap();
-        let settings = Settings {
-            db: folder.path().to_owned(),
-            ..settings(&folder)
-        };
-        let config = database_config(&settings, Access::ReadWrite, OnOldSchema::Migrate);
+        let config = Config::new(folder.path());
         let error = MeterComponent::new(config).start().await.unwrap_err();
         assert!(error.to_string().contains("is a folder"), "{error}");
     }

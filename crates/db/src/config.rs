@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roas_domain::{Clock, SystemClock};
 
-use crate::retry::RetryPolicy;
+use crate::lock::retry::RetryPolicy;
 
 /// Where a database is and how it is to be used. The defaults suit a bot.
 ///

@@ -21,11 +21,12 @@ use roas_domain::{Clock, UnixSeconds};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use crate::busy;
 use crate::config::{Config, Durability};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
-use crate::holder::LockHolder;
-use crate::retry::{Retry, RetryError, RetryPolicy};
+use crate::files::{wal_path, with_suffix};
+use crate::lock::busy;
+use crate::lock::holder::LockHolder;
+use crate::lock::retry::{Retry, RetryError, RetryPolicy};
 
 /// SQLite's first release that does not corrupt a database when a WAL is reset beside a checkpoint.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -517,17 +518,6 @@ impl FileIdentity {
         };
         Ok(Self(identity))
     }
-}
-
-/// The WAL's path.
-pub(crate) fn wal_path(path: &Path) -> PathBuf {
-    with_suffix(path, "-wal")
-}
-
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 /// The absolute path that `path` names, symbolic links resolved: one file, one name.

@@ -10,19 +10,20 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::checkpoint::Pace;
 use crate::config::{Access, Config};
-use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode, wal_path};
+use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode};
 use crate::error::{OpenError, closed};
-use crate::holder::LockHolder;
+use crate::files::wal_path;
+use crate::lock::holder::LockHolder;
+use crate::lock::neighbours::{Neighbour, neighbours};
+use crate::lock::retry::RetryPolicy;
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
 use crate::metrics::Meters;
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
-use crate::neighbours::{Neighbour, neighbours};
 use crate::reader::ReaderPool;
 use crate::repository::SqliteActivityRepository;
-use crate::retry::RetryPolicy;
+use crate::wal::checkpoint::Pace;
 use crate::writer::{self, WorkerConfig, Writer, WriterStats};
 
 /// An open database: the writer, the readers and the maintenance of one file.

@@ -10,10 +10,10 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::ffi;
 use thiserror::Error;
 
-use crate::holder::{LockHolder, held_by};
+use crate::lock::holder::{LockHolder, held_by};
+use crate::lock::neighbours::Neighbour;
+use crate::lock::retry::Exhausted;
 use crate::migration::LegacyKind;
-use crate::neighbours::Neighbour;
-use crate::retry::Exhausted;
 
 /// An error of SQLite or of its driver.
 ///

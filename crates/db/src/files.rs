@@ -7,8 +7,19 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::connection::with_suffix;
 use crate::error::OpenError;
+
+/// The path of a file that stands beside `path`: its name with `suffix` behind it.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The WAL's path.
+pub(crate) fn wal_path(path: &Path) -> PathBuf {
+    with_suffix(path, "-wal")
+}
 
 /// Opens a file that is there to be locked and holds nothing, for its owner alone; creates it where
 /// it is missing, if so asked. A symbolic link in its place is not followed.

@@ -13,15 +13,16 @@ use roas_domain::{Clock, EventId, RepositoryError};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::busy;
-use crate::checkpoint::{CopyingTurn, Pace, WalState, WalWatch};
-use crate::connection::{ConnectionFactory, JournalMode, wal_path};
+use crate::connection::{ConnectionFactory, JournalMode};
 use crate::error::{busy_error, is_contended, repository_error};
-use crate::holder::LockHolder;
+use crate::files::wal_path;
+use crate::lock::busy;
+use crate::lock::holder::LockHolder;
+use crate::lock::retry::{Retry, RetryError};
 use crate::metrics::{By, Meters, as_f64};
 use crate::rank::{self, Health, Layout};
-use crate::retry::{Retry, RetryError};
 use crate::sql;
+use crate::wal::checkpoint::{CopyingTurn, Pace, WalState, WalWatch};
 use crate::writer::{Upkeep, Work, Writer};
 
 /// How often event ids are looked through for old ones, and the planner's statistics brought up to

@@ -23,8 +23,8 @@ use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Label, SharedString, Unit};
 
-use crate::checkpoint::WalState;
-use crate::retry::RetryPolicy;
+use crate::lock::retry::RetryPolicy;
+use crate::wal::checkpoint::WalState;
 
 /// Gauge: requests in the queue as a transaction begins.
 pub const QUEUE_DEPTH: &str = "roas_db_queue_depth";

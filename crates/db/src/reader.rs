@@ -22,12 +22,12 @@ use rusqlite::Connection;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
-use crate::busy;
 use crate::connection::{ConnectionFactory, ReaderMode};
 use crate::error::{Failure, busy_error, closed, ended_by_itself, is_contended, repository_error};
-use crate::holder::LockHolder;
+use crate::lock::busy;
+use crate::lock::holder::LockHolder;
+use crate::lock::retry::{Retry, RetryError};
 use crate::migration::schema_changed;
-use crate::retry::{Retry, RetryError};
 
 /// SQLite's instructions between two looks at how many a query has had.
 const INSTRUCTIONS_PER_LOOK: i32 = 1_000;
@@ -242,7 +242,8 @@ mod tests {
     use tempfile::tempdir;
 
     use super::*;
-    use crate::{Config, RetryPolicy, migrate};
+    use crate::migration::migrate;
+    use crate::{Config, RetryPolicy};
 
     /// While somebody has the whole file locked.
     #[test]

@@ -86,7 +86,7 @@ fn with_ever_more_room<T>(operation: impl Fn(&Config) -> Result<T, OpenError>) {
 
 #[test]
 fn a_migration_on_a_full_disk_says_so_and_leaves_all_as_it_was() {
-    with_ever_more_room(roas_db::migrate);
+    with_ever_more_room(roas_db::migration::migrate);
 }
 
 #[test]

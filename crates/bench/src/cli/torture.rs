@@ -51,7 +51,7 @@ pub(super) fn play() -> Option<ExitCode> {
             }
         }),
         // The operator's program itself.
-        "roas" => Some(roas_app::cli::run_with(std::env::args_os().skip(1))),
+        "roas" => Some(roas_cli::run_with(std::env::args_os().skip(1))),
         _ => None,
     }
 }

@@ -9,8 +9,8 @@ use std::fmt::Display;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use roas_app::config::{Layer, Settings};
 use roas_app::{GatewayLine, apply_rule, parse_line, rule_values};
+use roas_cli::settings::{Layer, Settings};
 use roas_db::{Access, Config, Database, OnOldSchema, RetryPolicy};
 use roas_domain::testing::fixtures::{MIDNIGHT, at, guild, member};
 use roas_domain::{
@@ -188,7 +188,7 @@ pub fn database(input: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("roas.db");
     std::fs::write(&path, input).expect("a file");
-    if let Err(error) = roas_db::migration_status(&path) {
+    if let Err(error) = roas_db::migration::migration_status(&path) {
         is_one_line(&error);
     }
     let config = Config::new(&path)

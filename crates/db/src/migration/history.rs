@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 
 use crate::connection::{AttemptError, ConnectionFactory};
 use crate::error::OpenError;
-use crate::migration::legacy::HISTORY_TABLE;
+use crate::takeover::legacy::HISTORY_TABLE;
 
 mod embedded {
     refinery::embed_migrations!("migrations");

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::connection::{ConnectionFactory, poll_until, with_suffix};
+use crate::connection::{ConnectionFactory, poll_until};
 use crate::error::OpenError;
+use crate::files::with_suffix;
 use crate::files::{io_error, lock_file};
 
 /// Held by the one process that migrates a file. The lock file stays: removing it would let two

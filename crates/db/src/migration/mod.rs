@@ -4,14 +4,11 @@
 //! beside the database, held from the second look at the schema to the end of the migration. All
 //! migrations that are due, and their rows in the history, are one transaction.
 
-mod audit;
 mod history;
-mod legacy;
 mod lock;
 mod objects;
 mod repair;
 mod rollback;
-mod takeover;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,27 +18,28 @@ use refinery::Migration;
 use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 
-use crate::backup;
+use crate::admin::backup;
+use crate::admin::progress::{Phase, Watcher};
 use crate::config::{Config, OnOldSchema};
-use crate::connection::{AttemptError, ConnectionFactory, poll_until, with_suffix};
+use crate::connection::{AttemptError, ConnectionFactory, poll_until};
 use crate::error::{OpenError, is_full};
 use crate::files::Partial;
-use crate::neighbours::neighbours;
-use crate::progress::{Phase, Watcher};
+use crate::files::with_suffix;
+use crate::lock::neighbours::neighbours;
 
-pub use audit::{Audit, DuplicateKey, Reason, audit};
+pub use crate::takeover::audit::{Audit, DuplicateKey, Reason, audit};
+use crate::takeover::legacy;
+pub(crate) use crate::takeover::legacy::inspect;
+pub use crate::takeover::legacy::{Contents, LegacyKind};
+pub use crate::takeover::{RowCounts, Strategy, Takeover};
+pub(crate) use history::migrations;
 pub use history::{AppliedMigration, MigrationName};
-pub(crate) use legacy::inspect;
-pub use legacy::{Contents, LegacyKind};
 pub(crate) use lock::MigrationLock;
 pub use repair::{CheckReport, RepairReport, check, repair};
 pub use rollback::{RollbackOptions, RollbackReport, rollback};
-pub use takeover::{RowCounts, Strategy, Takeover};
 
-use history::{
-    HISTORY_DDL, due, history, insert_history, latest, migrations, name_of, names, version_of,
-};
-use takeover::set_strategy;
+use crate::takeover::set_strategy;
+use history::{HISTORY_DDL, due, history, insert_history, latest, name_of, names, version_of};
 
 /// Where a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +82,7 @@ pub struct MigrationReport {
 /// How to migrate. The defaults are those of opening a database.
 ///
 /// ```
-/// use roas_db::{MigrateOptions, Strategy};
+/// use roas_db::migration::{MigrateOptions, Strategy};
 ///
 /// let options = MigrateOptions::default().strategy(Strategy::Latest);
 /// ```

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use crate::backup::damage;
+use crate::admin::backup::damage;
+use crate::admin::progress::Watcher;
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::error::OpenError;
-use crate::migration::legacy::{self, Contents, HISTORY_TABLE};
 use crate::migration::objects::{self, Presence};
 use crate::migration::{
     MigrationLock, history, insert_history, migrations, refuse_neighbours, require_writable,
     status, verify,
 };
-use crate::progress::Watcher;
+use crate::takeover::legacy::{self, Contents, HISTORY_TABLE};
 
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub fn check(config: &Config) -> Result<CheckReport, OpenError> {
     });
     // Damage that SQLite cannot look past is a finding as well.
     match looked {
-        Err(error) if crate::backup::is_damage(&error) => {
+        Err(error) if crate::admin::backup::is_damage(&error) => {
             report
                 .findings
                 .push("damaged beyond what the check can read: restore a backup".to_owned());
@@ -105,7 +105,7 @@ pub struct RepairReport {
 /// Makes the history of migrations say what the tables are.
 ///
 /// A version whose tables are there to the letter, and whose row in the history is missing, gets its
-/// row. A row in the history of a version of whose tables none is there is removed; [`crate::migrate`]
+/// row. A row in the history of a version of whose tables none is there is removed; [`crate::migration::migrate`]
 /// then runs it. An index or a view that is missing is created. A file in which some tables of a
 /// version are there and some are not has lost data, and is refused: that takes a backup.
 ///

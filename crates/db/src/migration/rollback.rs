@@ -5,16 +5,16 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use crate::backup;
+use crate::admin::backup;
+use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::error::{OpenError, is_full};
-use crate::migration::legacy::{self, Contents, HISTORY_TABLE};
 use crate::migration::{
     MigrationLock, MigrationName, StepFailed, checked_status, refuse_neighbours, require_writable,
     verify,
 };
-use crate::progress::{Phase, Watcher};
+use crate::takeover::legacy::{self, Contents, HISTORY_TABLE};
 
 /// The scripts, each with the version and the name of the migration that it undoes.
 const SCRIPTS: &[(i32, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/rollback.rs"));

@@ -18,9 +18,10 @@ use super::{
     Change, Counts, GuildState, Health, Layout, begin, discard, find_guild, health, put_guild,
     rank, step, top,
 };
+use crate::Config;
 use crate::connection::ConnectionFactory;
+use crate::migration::migrate;
 use crate::sql::WriteStatements;
-use crate::{Config, migrate};
 
 const MEMBERS: usize = 6_000;
 

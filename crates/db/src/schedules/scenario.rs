@@ -16,9 +16,9 @@ use shuttle::thread;
 use super::store::Store;
 use super::sync;
 use super::writer::{Work, WorkerConfig, Writer, pair};
-use crate::checkpoint::Pace;
 use crate::maintenance;
 use crate::metrics::Meters;
+use crate::wal::checkpoint::Pace;
 
 /// What a caller does with its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -31,11 +31,11 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 
 use super::sync::{self, AtomicBool};
-use crate::busy::Waited;
 use crate::error::{SqliteError, closed, outcome_unknown};
+use crate::lock::busy::Waited;
+use crate::lock::retry::RetryPolicy;
 use crate::metrics::{Meters, as_f64};
-use crate::retry::RetryPolicy;
-use crate::wal_file;
+use crate::wal;
 use queue::{Place, Sender};
 
 pub(crate) use command::{Command, Reply, Upkeep, Work};
@@ -160,7 +160,7 @@ impl Shared {
     /// Syncs the WAL for transactions whose commits have returned.
     fn sync(&self, connection: &Connection) -> Result<(), RepositoryError> {
         let since = Instant::now();
-        wal_file::sync(connection).map_err(|error| {
+        wal::sync::sync(connection).map_err(|error| {
             RepositoryError::with_source(
                 RepositoryErrorKind::OutcomeUnknown,
                 outcome_unknown("the commit could not be synced").to_string(),

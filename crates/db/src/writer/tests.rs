@@ -13,12 +13,12 @@ use tokio::task::JoinHandle;
 use tracing::{Dispatch, Level};
 use tracing_subscriber::fmt::format::FmtSpan;
 
-use crate::checkpoint::Pace;
 use crate::config::Config;
 use crate::connection::{ConnectionFactory, FileIdentity};
 use crate::maintenance;
 use crate::metrics::{Meters, QUEUE_DEPTH};
 use crate::migration::migrate;
+use crate::wal::checkpoint::Pace;
 use crate::writer::{Reply, Work, Worker, WorkerConfig, Writer, pair};
 
 const QUEUE_CAPACITY: usize = 100;

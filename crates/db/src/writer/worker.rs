@@ -12,18 +12,19 @@ use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::Connection;
 use tracing::field::Empty;
 
-use crate::busy;
-use crate::checkpoint::WalWatch;
-use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, with_suffix};
+use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
 use crate::error::{
     Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
 };
-use crate::holder::LockHolder;
+use crate::files::with_suffix;
+use crate::lock::busy;
+use crate::lock::holder::LockHolder;
+use crate::lock::retry::{Exhausted, Retry};
+use crate::lock::turns::{self, Turns};
 use crate::metrics::Meters;
 use crate::migration::{has_triggers, schema_changed};
-use crate::retry::{Exhausted, Retry};
 use crate::sql::WriteStatements;
-use crate::turns::{self, Turns};
+use crate::wal::checkpoint::WalWatch;
 
 use super::Shared;
 use super::batch::Batch;

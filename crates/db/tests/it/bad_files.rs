@@ -105,7 +105,7 @@ fn a_wal_without_its_database_is_refused_and_kept() {
         let copy = folder.path().join("copy.db");
         let watcher = roas_db::Watcher::default();
         roas_db::backup(&config, &copy, false, &watcher).unwrap_err();
-        roas_db::migrate(&config).unwrap_err();
+        roas_db::migration::migrate(&config).unwrap_err();
         assert!(!copy.exists());
         assert_eq!(path.exists(), empty);
         assert!(fs::read(&wal).unwrap() == changes, "the WAL has changed");

@@ -8,11 +8,11 @@ use std::time::Duration;
 use proptest::prelude::{
     Just, ProptestConfig, Strategy as Strategy2, any, prop_assert_eq, prop_oneof, proptest,
 };
-use roas_db::{
-    Config, Contents, Database, LegacyKind, MigrateOptions, OpenError, RetryPolicy,
-    RollbackOptions, RowCounts, Strategy, Takeover, Watcher, audit, backup, check, migrate,
-    migrate_with, migration_status, repair, restore, rollback,
+use roas_db::migration::{
+    Contents, LegacyKind, MigrateOptions, RollbackOptions, RowCounts, Strategy, Takeover, audit,
+    check, migrate, migrate_with, migration_status, repair, rollback,
 };
+use roas_db::{Config, Database, OpenError, RetryPolicy, Watcher, backup, restore};
 use roas_domain::ActivityRepository;
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, member, message};
 use rusqlite::Connection;

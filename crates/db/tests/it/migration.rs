@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use roas_db::{
-    Contents, Database, MigrationStatus, OpenError, RollbackOptions, migrate, migration_status,
-    rollback,
+use roas_db::migration::{
+    Contents, MigrationStatus, RollbackOptions, migrate, migration_status, rollback,
 };
+use roas_db::{Database, OpenError};
 use roas_domain::ActivityRepository;
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use rusqlite::Connection;

@@ -6,9 +6,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use roas_db::{
-    Access, Config, Contents, Database, LegacyKind, OnOldSchema, OpenError, RetryPolicy,
-};
+use roas_db::migration::{Contents, LegacyKind};
+use roas_db::{Access, Config, Database, OnOldSchema, OpenError, RetryPolicy};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use tempfile::tempdir;
@@ -234,7 +233,7 @@ fn databases_of_the_original_bot_are_named_where_they_are_not_to_be_migrated() {
             &path,
             |error| matches!(error, OpenError::Legacy { kind, .. } if *kind == expected),
         );
-        let status = roas_db::migration_status(&path).unwrap();
+        let status = roas_db::migration::migration_status(&path).unwrap();
         assert_eq!(status.contents, Contents::Legacy(expected));
     }
 }
@@ -309,7 +308,7 @@ fn the_first_opening_of_a_migrated_file_waits_for_a_lock_within_its_attempt() {
     let folder = tempdir().unwrap();
     let deadline = Duration::from_millis(300);
     let config = quick(folder.path()).retry(RetryPolicy::aggressive().with_deadline(deadline));
-    roas_db::migrate(&config).unwrap();
+    roas_db::migration::migrate(&config).unwrap();
     let lock = HeldLock::take(config.path());
     let mode = query::<String>(config.path(), "PRAGMA journal_mode");
     assert_eq!(mode, "delete");

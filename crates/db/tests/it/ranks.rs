@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use roas_db::{Config, Database, RollbackOptions, rollback};
+use roas_db::migration::{RollbackOptions, rollback};
+use roas_db::{Config, Database};
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, member, message};
 use roas_domain::testing::{ManualClock, Model};
 use roas_domain::{

@@ -568,7 +568,7 @@ fn nothing_we_do_drops_the_locks_that_sqlite_holds() {
         assert!(holds(SHARED) && holds(OPEN));
         assert!(database.size().database_bytes > 0);
         database.maintain().await.unwrap();
-        roas_db::migration_status(config.path()).unwrap();
+        roas_db::migration::migration_status(config.path()).unwrap();
         Database::open(config.clone()).await.unwrap_err();
         let reading = open(&config.clone().access(roas_db::Access::ReadOnly)).await;
         reading.repository().counts().await.unwrap();

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use roas_db::{Access, Config, Database, SqliteActivityRepository, migrate};
+use roas_db::migration::migrate;
+use roas_db::{Access, Config, Database, SqliteActivityRepository};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use roas_domain::{ActivityRepository, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;

@@ -1,0 +1,87 @@
+//! How a command fails: one line on stderr, and an exit code.
+
+use std::io;
+use std::process::ExitCode;
+
+use roas_db::OpenError;
+use roas_domain::{GuildId, RepositoryError, UserId};
+
+use crate::settings::ConfigError;
+use roas_app::ingest::IngestError;
+use roas_app::one_line;
+
+/// Why a command could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What was asked for contradicts itself, in a way that only shows once files are looked at.
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    #[error("{what}")]
+    Io { what: String, source: io::Error },
+    #[error("no record of user {user} in guild {guild}")]
+    UnknownMember { guild: GuildId, user: UserId },
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) | Self::Usage(_) => 2,
+            _ => 1,
+        })
+    }
+
+    /// The error and its sources, in one line.
+    pub(crate) fn line(&self) -> String {
+        one_line(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use roas_domain::RepositoryErrorKind;
+
+    use super::*;
+
+    #[test]
+    fn sources_are_joined_in_one_line_and_not_repeated() {
+        let cause = io::Error::other("disk\n  on fire");
+        let error =
+            RepositoryError::with_source(RepositoryErrorKind::Internal, "cannot write", cause);
+        assert_eq!(Failure::from(error).line(), "cannot write: disk on fire");
+
+        let told = io::Error::other("gone");
+        let failure = Failure::Io {
+            what: "cannot read a: gone".into(),
+            source: told,
+        };
+        assert_eq!(failure.line(), "cannot read a: gone");
+    }
+
+    #[test]
+    fn only_wrong_usage_is_2() {
+        let code = |failure: Failure| format!("{:?}", failure.exit_code());
+        assert_eq!(
+            code(Failure::Usage(String::new())),
+            format!("{:?}", ExitCode::from(2))
+        );
+        assert_eq!(
+            code(Failure::Other(String::new())),
+            format!("{:?}", ExitCode::from(1))
+        );
+    }
+}

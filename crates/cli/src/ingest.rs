@@ -1,0 +1,479 @@
+//! `roas ingest`: a file or stdin, recorded.
+
+use std::cell::RefCell;
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use indicatif::ProgressBar;
+use roas_db::Access;
+use roas_domain::EventId;
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::args::IngestArgs;
+use super::output::{Report, Style, duration_us, facts, grouped};
+use super::{Console, Context};
+use crate::error::Failure;
+use roas_app::gateway::LineError;
+use roas_app::ingest::{IngestObserver, IngestOptions, IngestSummary, ingest as record};
+use roas_app::latency::LatencySummary;
+use roas_app::meter::Meter;
+
+/// Large enough that reading costs little, small enough that the progress bar moves.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// How long an acknowledgement may lie in memory. A write for each would cost more than recording
+/// the event; one that is lost only means that its event is ingested again, as a duplicate.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
+
+/// The exit code where `--strict` met rejected lines.
+const REJECTED: u8 = 3;
+
+pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
+    // Before the database is touched: a mistyped name must not leave a new database behind.
+    let from_stdin = args.input == Path::new("-");
+    for path in args.ack.iter().chain((!from_stdin).then_some(&args.input)) {
+        refuse_database(path, &context.settings.db)?;
+    }
+    let (input, bytes): (Box<dyn BufRead + Send>, _) = if from_stdin {
+        (
+            Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin())),
+            None,
+        )
+    } else {
+        let (file, bytes) = open_input(&args.input)?;
+        (
+            Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file)),
+            bytes,
+        )
+    };
+    let acks = RefCell::new(args.ack.as_deref().map(Acks::open).transpose()?);
+
+    let (summary, signal) = context
+        .with_meter(Access::ReadWrite, async |meter| {
+            let bar = progress(context, bytes);
+            let observer = Observer {
+                console: context.console,
+                bar,
+                acks: &acks,
+            };
+            let outcome = run(input, meter, args.in_flight, observer, &acks).await;
+            context.console.end_progress();
+            outcome
+        })
+        .await?;
+
+    context.output.report(&IngestReport::from(&summary))?;
+    Ok(match signal {
+        Some(signal) => ExitCode::from(signal),
+        None if args.strict && summary.rejected > 0 => ExitCode::from(REJECTED),
+        None => ExitCode::SUCCESS,
+    })
+}
+
+/// Ingests until the end of the input or a signal; answers the summary, and the exit code that the
+/// signal asks for.
+async fn run(
+    input: Box<dyn BufRead + Send>,
+    meter: &Meter,
+    in_flight: std::num::NonZeroUsize,
+    mut observer: Observer<'_>,
+    acks: &RefCell<Option<Acks>>,
+) -> Result<(IngestSummary, Option<u8>), Failure> {
+    let (stop, stopped) = watch::channel(false);
+    let options = IngestOptions {
+        in_flight,
+        stop: Some(stopped),
+    };
+    let mut signals = Signals::listen()?;
+    let mut signal = None;
+    let mut flush = interval(FLUSH_EVERY);
+    flush.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let outcome = {
+        let mut recording = pin!(record(input, meter.service(), &options, &mut observer));
+        loop {
+            tokio::select! {
+                outcome = &mut recording => break outcome,
+                code = signals.next() => {
+                    if signal.is_some() {
+                        // Asked twice: the user does not want to wait for what is in flight.
+                        // Killing this process at any moment is safe for the database.
+                        std::process::exit(code.into());
+                    }
+                    signal = Some(code);
+                    // Fails only once the ingest is over.
+                    let _ = stop.send(true);
+                }
+                _ = flush.tick() => flush_acks(acks)?,
+            }
+        }
+    };
+    // Also after an error: what was committed before it stays committed.
+    let flushed = flush_acks(acks);
+    let summary = outcome?;
+    flushed?;
+    Ok((summary, signal))
+}
+
+fn flush_acks(acks: &RefCell<Option<Acks>>) -> Result<(), Failure> {
+    match &mut *acks.borrow_mut() {
+        Some(acks) => acks
+            .flush()
+            .map_err(Failure::io("cannot acknowledge events")),
+        None => Ok(()),
+    }
+}
+
+fn progress(context: &Context<'_>, bytes: Option<u64>) -> ProgressBar {
+    let template = match bytes {
+        Some(_) => {
+            "{wide_bar:.cyan} {percent:>3}%  {binary_bytes}/{binary_total_bytes}  \
+             {binary_bytes_per_sec}  {msg}"
+        }
+        None => "{spinner:.cyan} {binary_bytes} read  {binary_bytes_per_sec}  {msg}",
+    };
+    context
+        .console
+        .progress(!context.output.is_json(), bytes, template)
+}
+
+/// Opens the input, and tells its size where it is a plain file.
+fn open_input(path: &Path) -> Result<(File, Option<u64>), Failure> {
+    let cannot_read = || format!("cannot read {}", path.display());
+    let file = OpenOptions::new()
+        .read(true)
+        .open(path)
+        .map_err(Failure::io(cannot_read()))?;
+    let metadata = file.metadata().map_err(Failure::io(cannot_read()))?;
+    if metadata.is_dir() {
+        return Err(Failure::Other(format!("{}: it is a folder", cannot_read())));
+    }
+    Ok((file, metadata.is_file().then_some(metadata.len())))
+}
+
+/// Refuses the database and its companions as another file: whoever closes one of them drops the
+/// locks that this process holds on it.
+fn refuse_database(path: &Path, database: &Path) -> Result<(), Failure> {
+    let real = |path: &Path| {
+        path.canonicalize()
+            .or_else(|_| std::path::absolute(path))
+            .ok()
+    };
+    let path_is = |companion: &Path| real(path).is_some_and(|it| Some(it) == real(companion));
+    let companion = |suffix: &str| {
+        let mut name = OsString::from(database);
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    if ["", "-wal", "-shm"]
+        .map(companion)
+        .iter()
+        .any(|companion| path_is(companion))
+    {
+        let what = format!("{} is part of the database itself", path.display());
+        return Err(Failure::Usage(what));
+    }
+    Ok(())
+}
+
+/// The file that takes the ids of committed events, one a line.
+#[derive(Debug)]
+struct Acks {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl Acks {
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let cannot_open = || format!("cannot write to {}", path.display());
+        let mut file = OpenOptions::new()
+            .create(true)
+            .read(true)
+            .append(true)
+            .open(path)
+            .map_err(Failure::io(cannot_open()))?;
+        end_last_line(&mut file).map_err(Failure::io(cannot_open()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file: BufWriter::new(file),
+        })
+    }
+}
+
+impl Acks {
+    fn append(&mut self, id: EventId) -> io::Result<()> {
+        // One call for the whole line: the buffer is flushed between calls, never within one.
+        let line = format!("{id}\n");
+        self.file.write_all(line.as_bytes()).map_err(self.naming())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(self.naming())
+    }
+
+    /// Adds the file's name to an error, which by itself does not say what could not be written.
+    fn naming(&self) -> impl Fn(io::Error) -> io::Error + use<> {
+        let path = self.path.display().to_string();
+        move |error| io::Error::new(error.kind(), format!("{path}: {error}"))
+    }
+}
+
+/// A run that was cut off may have left half a line; the next id must not become part of it.
+fn end_last_line(file: &mut File) -> io::Result<()> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || metadata.len() == 0 {
+        return Ok(());
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    if last == *b"\n" {
+        Ok(())
+    } else {
+        file.write_all(b"\n")
+    }
+}
+
+/// Tells the ingest's progress on stderr, and its acknowledgements to the file.
+struct Observer<'a> {
+    console: &'a Console,
+    bar: ProgressBar,
+    acks: &'a RefCell<Option<Acks>>,
+}
+
+impl IngestObserver for Observer<'_> {
+    fn rejected(&mut self, line: u64, reason: &LineError) {
+        self.console.line(&format!("line {line}: {reason}"));
+    }
+
+    fn progress(&mut self, bytes: u64, lines: u64) {
+        self.bar.set_position(bytes);
+        self.bar.set_message(format!("{} lines", grouped(lines)));
+    }
+
+    fn acknowledged(&mut self, id: EventId) -> io::Result<()> {
+        match &mut *self.acks.borrow_mut() {
+            Some(acks) => acks.append(id),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The signals that ask the program to end.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen = |kind| signal(kind).map_err(Failure::io("cannot listen for signals"));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for a signal, and answers the exit code that it asks for: 128 and its number.
+    #[cfg(unix)]
+    async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) -> u8 {
+        match tokio::signal::ctrl_c().await {
+            Ok(()) => 130,
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// What an ingest did.
+#[derive(Debug, Serialize)]
+struct IngestReport {
+    lines: u64,
+    scored: u64,
+    cooling_down: u64,
+    duplicate: u64,
+    ignored: u64,
+    rejected: u64,
+    elapsed_ms: u64,
+    /// Acknowledged events: scored, cooling down and duplicate.
+    events_per_s: f64,
+    latency_us: LatencySummary,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    interrupted: bool,
+}
+
+impl From<&IngestSummary> for IngestReport {
+    fn from(summary: &IngestSummary) -> Self {
+        Self {
+            lines: summary.lines,
+            scored: summary.scored,
+            cooling_down: summary.cooling_down,
+            duplicate: summary.duplicate,
+            ignored: summary.ignored,
+            rejected: summary.rejected,
+            elapsed_ms: u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
+            events_per_s: per_second(summary.acknowledged(), summary.elapsed),
+            latency_us: summary.latency,
+            interrupted: summary.interrupted,
+        }
+    }
+}
+
+impl Report for IngestReport {
+    fn text(&self, _: Style) -> String {
+        let LatencySummary {
+            p50,
+            p95,
+            p99,
+            p999,
+            max,
+        } = self.latency_us;
+        let latency = [
+            ("p50", p50),
+            ("p95", p95),
+            ("p99", p99),
+            ("p99.9", p999),
+            ("longest", max),
+        ]
+        .map(|(name, us)| format!("{name} {}", duration_us(us)))
+        .join(", ");
+        let interrupted = if self.interrupted {
+            "Interrupted.\n"
+        } else {
+            ""
+        };
+        let facts = facts([
+            ("lines", grouped(self.lines)),
+            ("scored", grouped(self.scored)),
+            ("cooling down", grouped(self.cooling_down)),
+            ("duplicate", grouped(self.duplicate)),
+            ("ignored", grouped(self.ignored)),
+            ("rejected", grouped(self.rejected)),
+            (
+                "took",
+                duration_us(Some(self.elapsed_ms.saturating_mul(1_000))),
+            ),
+            ("events per second", format!("{:.0}", self.events_per_s)),
+            ("latency", latency),
+        ]);
+        format!("{interrupted}{facts}")
+    }
+}
+
+/// How many of `count` there were in a second, to a tenth.
+fn per_second(count: u64, elapsed: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a count below 2^53 is exact")]
+    let rate = count as f64 / elapsed.as_secs_f64();
+    if rate.is_finite() {
+        (rate * 10.0).round() / 10.0
+    } else {
+        0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_report_has_the_promised_fields_and_null_where_samples_are_too_few() {
+        let latency = LatencySummary {
+            p50: Some(7),
+            max: Some(9),
+            ..LatencySummary::default()
+        };
+        let summary = IngestSummary {
+            lines: 4,
+            scored: 2,
+            rejected: 2,
+            elapsed: Duration::from_millis(500),
+            latency,
+            ..IngestSummary::default()
+        };
+        let report = IngestReport::from(&summary);
+        assert_eq!(
+            serde_json::to_value(&report).unwrap(),
+            serde_json::json!({
+                "lines": 4, "scored": 2, "cooling_down": 0, "duplicate": 0, "ignored": 0,
+                "rejected": 2, "elapsed_ms": 500, "events_per_s": 4.0,
+                "latency_us": {"p50": 7, "p95": null, "p99": null, "p999": null, "max": 9}
+            })
+        );
+        let text = report.text(Style { emphasis: false });
+        assert!(
+            text.contains("p50 7 µs, p95 –") && text.contains("500.00 ms"),
+            "{text}"
+        );
+        assert!(!text.contains("Interrupted"));
+        let summary = IngestSummary {
+            interrupted: true,
+            ..summary
+        };
+        let report = IngestReport::from(&summary);
+        assert!(
+            report
+                .text(Style { emphasis: false })
+                .starts_with("Interrupted.")
+        );
+        assert_eq!(serde_json::to_value(&report).unwrap()["interrupted"], true);
+    }
+
+    #[test]
+    fn no_time_is_no_rate() {
+        assert_eq!(per_second(5, Duration::ZERO).to_bits(), 0.0_f64.to_bits());
+    }
+
+    #[test]
+    fn half_a_line_that_was_left_is_ended_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("acks");
+        for (before, after) in [("", "5\n"), ("1\n", "1\n5\n"), ("1\n2", "1\n2\n5\n")] {
+            std::fs::write(&path, before).unwrap();
+            let acks = RefCell::new(Some(Acks::open(&path).unwrap()));
+            let console = Console::default();
+            let bar = ProgressBar::hidden();
+            let mut observer = Observer {
+                console: &console,
+                bar,
+                acks: &acks,
+            };
+            observer.acknowledged("5".parse().unwrap()).unwrap();
+            flush_acks(&acks).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn the_database_is_refused_under_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("a.db");
+        std::fs::write(&db, "").unwrap();
+        let dotted = folder.path().join(".").join("a.db");
+        assert!(refuse_database(&dotted, &db).is_err());
+        assert!(refuse_database(&folder.path().join("a.db-wal"), &db).is_err());
+        assert!(refuse_database(&folder.path().join("b.db"), &db).is_ok());
+    }
+}

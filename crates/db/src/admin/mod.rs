@@ -1,0 +1,4 @@
+//! An operator's work on the file as a whole.
+
+pub(crate) mod backup;
+pub(crate) mod progress;

@@ -1,0 +1,7 @@
+//! Waiting for SQLite's locks: polling, retrying, queueing between processes, and naming the holder.
+
+pub(crate) mod busy;
+pub(crate) mod holder;
+pub(crate) mod neighbours;
+pub(crate) mod retry;
+pub(crate) mod turns;

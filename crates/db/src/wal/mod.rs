@@ -1,0 +1,4 @@
+//! The write-ahead log: checkpoints, its size, and its sync after a commit.
+
+pub(crate) mod checkpoint;
+pub(crate) mod sync;
