@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| roas_bench::torture::inputs::config(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| roas_torture::inputs::config(input));

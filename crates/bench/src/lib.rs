@@ -15,7 +15,5 @@ pub mod report;
 pub mod result;
 pub mod scenario;
 pub mod stats;
-#[cfg(feature = "torture")]
-pub mod torture;
 #[cfg(feature = "engines")]
 pub mod verify;

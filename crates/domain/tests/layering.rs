@@ -10,16 +10,10 @@ const ALLOWED: [(&str, &[&str]); 6] = [
     ("roas-db", &["roas-domain"]),
     ("roas-app", &["roas-domain", "roas-db"]),
     ("roas-cli", &["roas-domain", "roas-db", "roas-app"]),
-    ("roas-faults", &["roas-domain", "roas-db"]),
+    ("roas-bench", &["roas-domain", "roas-db"]),
     (
-        "roas-bench",
-        &[
-            "roas-domain",
-            "roas-db",
-            "roas-app",
-            "roas-cli",
-            "roas-faults",
-        ],
+        "roas-torture",
+        &["roas-domain", "roas-db", "roas-app", "roas-cli"],
     ),
 ];
 
@@ -216,11 +210,8 @@ fn outward_arrows_are_found() {
         ("roas-domain", &["jiff"]),
         ("roas-db", &["roas-domain"]),
         ("roas-app", &["roas-db", "roas-domain"]),
-        ("roas-faults", &["roas-db", "roas-domain"]),
-        (
-            "roas-bench",
-            &["roas-app", "roas-db", "roas-domain", "roas-faults"],
-        ),
+        ("roas-bench", &["roas-db", "roas-domain"]),
+        ("roas-torture", &["roas-app", "roas-db", "roas-domain"]),
     ]);
     assert_eq!(outward_arrows(&sound), [""; 0]);
     let turned = Graph::of(&[

@@ -17,8 +17,6 @@ mod run;
 mod runner;
 #[cfg(feature = "engines")]
 mod soak;
-#[cfg(feature = "torture")]
-mod torture;
 #[cfg(feature = "engines")]
 mod verify;
 
@@ -34,8 +32,6 @@ mod program {
     use clap::{Parser, Subcommand};
     use thiserror::Error;
 
-    #[cfg(feature = "torture")]
-    use super::torture;
     use super::{compare, gate, output, peer, report, run, soak, verify};
     use crate::engine::{BoxError, BuiltIn};
     use crate::neighbour::NEIGHBOUR;
@@ -65,9 +61,6 @@ mod program {
         Soak(soak::SoakArgs),
         /// Render saved results as an HTML page
         Report(report::ReportArgs),
-        /// Break the database on purpose, over and over, and hold it to what it promises
-        #[cfg(feature = "torture")]
-        Torture(torture::TortureArgs),
         /// Look into a database that a run has left
         #[command(hide = true)]
         Verify(verify::VerifyArgs),
@@ -102,10 +95,6 @@ mod program {
         if peer::is_worker() {
             return peer::worker(&BuiltIn);
         }
-        #[cfg(feature = "torture")]
-        if let Some(code) = torture::play() {
-            return code;
-        }
         if peer::is_started_as(NEIGHBOUR) {
             return neighbour();
         }
@@ -115,8 +104,6 @@ mod program {
             Command::Gate(args) => gate::gate(args),
             Command::Soak(args) => soak::soak(&args),
             Command::Report(args) => report::report(&args),
-            #[cfg(feature = "torture")]
-            Command::Torture(args) => torture::torture(&args),
             Command::Verify(args) => verify::verify(&args),
         };
         match done {

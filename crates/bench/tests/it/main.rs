@@ -7,5 +7,3 @@ mod run;
 mod soak;
 #[cfg(test)]
 mod support;
-#[cfg(test)]
-mod torture;
