@@ -369,7 +369,7 @@ fn ranks_come_back_after_a_rollback_and_the_way_up_again() {
     on_runtime(async {
         let (database, model) = ranked_guild(config.clone()).await;
         database.close().await.unwrap();
-        rollback(&config, &RollbackOptions::to(3).snapshot(false)).unwrap();
+        rollback(&config, &RollbackOptions::to(2).snapshot(false)).unwrap();
 
         let database = Database::open(config.clone()).await.unwrap();
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
