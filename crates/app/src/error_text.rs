@@ -23,3 +23,28 @@ pub fn one_line(error: &dyn Error) -> String {
         .collect::<Vec<_>>()
         .join(" ")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use roas_domain::{RepositoryError, RepositoryErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn sources_are_joined_in_one_line_and_not_repeated() {
+        let cause = io::Error::other("disk\n  on fire");
+        let error =
+            RepositoryError::with_source(RepositoryErrorKind::Internal, "cannot write", cause);
+        assert_eq!(one_line(&error), "cannot write: disk on fire");
+
+        let gone = io::Error::other("gone");
+        let repeated = RepositoryError::with_source(
+            RepositoryErrorKind::Internal,
+            "cannot read a: gone",
+            gone,
+        );
+        assert_eq!(one_line(&repeated), "cannot read a: gone");
+    }
+}

@@ -8,7 +8,6 @@ use roas_domain::{GuildId, RepositoryError, UserId};
 
 use crate::settings::ConfigError;
 use roas_app::ingest::IngestError;
-use roas_app::one_line;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -44,33 +43,11 @@ impl Failure {
             _ => 1,
         })
     }
-
-    /// The error and its sources, in one line.
-    pub(crate) fn line(&self) -> String {
-        one_line(self)
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use roas_domain::RepositoryErrorKind;
-
     use super::*;
-
-    #[test]
-    fn sources_are_joined_in_one_line_and_not_repeated() {
-        let cause = io::Error::other("disk\n  on fire");
-        let error =
-            RepositoryError::with_source(RepositoryErrorKind::Internal, "cannot write", cause);
-        assert_eq!(Failure::from(error).line(), "cannot write: disk on fire");
-
-        let told = io::Error::other("gone");
-        let failure = Failure::Io {
-            what: "cannot read a: gone".into(),
-            source: told,
-        };
-        assert_eq!(failure.line(), "cannot read a: gone");
-    }
 
     #[test]
     fn only_wrong_usage_is_2() {

@@ -38,6 +38,7 @@ use crate::settings::Settings;
 use crate::error::Failure;
 use crate::settings::database_config;
 use roas_app::meter::Meter;
+use roas_app::one_line;
 
 /// Runs the program on the process's own arguments and environment, and answers its exit code.
 #[must_use]
@@ -59,7 +60,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let console = Console::default();
     start(cli, &console).unwrap_or_else(|failure| {
         console.end_progress();
-        console.line(&format!("roas: {}", failure.line()));
+        console.line(&format!("roas: {}", one_line(&failure)));
         failure.exit_code()
     })
 }

@@ -229,7 +229,7 @@ mod tests {
             messages_stored: 2_999_999,
             ..report()
         };
-        let line = report.check().unwrap_err().line();
+        let line = report.check().unwrap_err().to_string();
         assert!(
             line.contains("3000000 messages were acknowledged"),
             "{line}"
