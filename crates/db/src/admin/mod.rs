@@ -1,4 +1,5 @@
 //! An operator's work on the file as a whole.
 
 pub(crate) mod backup;
+pub(crate) mod check;
 pub(crate) mod progress;

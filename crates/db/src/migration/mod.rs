@@ -27,6 +27,7 @@ use crate::files::Partial;
 use crate::files::with_suffix;
 use crate::lock::neighbours::neighbours;
 
+pub use crate::admin::check::{CheckReport, check};
 pub use crate::takeover::audit::{Audit, DuplicateKey, Reason, audit};
 use crate::takeover::legacy;
 pub(crate) use crate::takeover::legacy::inspect;
@@ -35,7 +36,7 @@ pub use crate::takeover::{RowCounts, Strategy, Takeover};
 pub(crate) use history::migrations;
 pub use history::{AppliedMigration, MigrationName};
 pub(crate) use lock::MigrationLock;
-pub use repair::{CheckReport, RepairReport, check, repair};
+pub use repair::{RepairReport, repair};
 pub use rollback::{RollbackOptions, RollbackReport, rollback};
 
 use crate::takeover::set_strategy;
