@@ -163,6 +163,7 @@ SELECT source, source_rowid,
 FROM legacy_channel_raw;
 
 -- The guilds' settings, one row a guild, each value that the meter does not allow replaced by the
+-- default. A stored 0 is one of them: the original read `value or default`, so its members had the
 -- default.
 CREATE TEMP TABLE legacy_settings (
     guild_id INTEGER PRIMARY KEY, source_rowid, report_channel_id, report_hour, max_score,
@@ -171,13 +172,13 @@ CREATE TEMP TABLE legacy_settings (
 INSERT INTO legacy_settings
 SELECT guild_id, source_rowid,
     CASE WHEN report_channel_id > 0 THEN report_channel_id END,
-    CASE WHEN report_hour BETWEEN 0 AND 23 THEN CAST(report_hour AS INTEGER) ELSE 8 END,
+    CASE WHEN report_hour BETWEEN 1 AND 23 THEN CAST(report_hour AS INTEGER) ELSE 8 END,
     CASE WHEN max_score > 0 AND max_score <= 1e9 THEN max_score ELSE 100.0 END,
-    CASE WHEN gain_per_message BETWEEN 0 AND 1e9 THEN gain_per_message ELSE 1.0 END,
-    CASE WHEN decay_after_seconds BETWEEN 0 AND 3155760000
+    CASE WHEN gain_per_message > 0 AND gain_per_message <= 1e9 THEN gain_per_message ELSE 1.0 END,
+    CASE WHEN decay_after_seconds > 0 AND decay_after_seconds <= 3155760000
         THEN CAST(decay_after_seconds AS INTEGER) ELSE 300 END,
-    CASE WHEN decay_per_hour BETWEEN 0 AND 1e9 THEN decay_per_hour ELSE 6.0 END,
-    CASE WHEN cooldown_seconds BETWEEN 0 AND 3155760000
+    CASE WHEN decay_per_hour > 0 AND decay_per_hour <= 1e9 THEN decay_per_hour ELSE 6.0 END,
+    CASE WHEN cooldown_seconds > 0 AND cooldown_seconds <= 3155760000
         THEN CAST(cooldown_seconds AS INTEGER) ELSE 60 END,
     CASE WHEN auto_report_enabled = 0 THEN 0 ELSE 1 END
 FROM legacy_settings_number
@@ -236,21 +237,27 @@ SELECT
     source, source_rowid
 FROM legacy_daily_number
 ORDER BY day, guild, user, messages DESC, source, source_rowid;
--- The guilds that come over, with their settings. Their days are counted in Asia/Taipei.
+-- The guilds that come over, with their settings. Their days are counted in Asia/Taipei. Version 2.3
+-- had no settings but one set of rules for all: a message gains 5, and after an hour a score falls by
+-- 2 an hour; the maximum and the cooldown were those of 2.4. A guild that only the tables of 2.3 know
+-- keeps these rules.
 CREATE TEMP TABLE legacy_guild AS
 SELECT g.guild_id, coalesce(s.report_channel_id, c.channel_id) AS report_channel_id,
     coalesce(report_hour, 8) AS report_hour, coalesce(max_score, 100.0) AS max_score,
-    coalesce(gain_per_message, 1.0) AS gain_per_message,
-    coalesce(decay_after_seconds, 300) AS decay_after_seconds,
-    coalesce(decay_per_hour, 6.0) AS decay_per_hour,
+    coalesce(gain_per_message, iif(in_v24, 1.0, 5.0)) AS gain_per_message,
+    coalesce(decay_after_seconds, iif(in_v24, 300, 3600)) AS decay_after_seconds,
+    coalesce(decay_per_hour, iif(in_v24, 6.0, 2.0)) AS decay_per_hour,
     coalesce(cooldown_seconds, 60) AS cooldown_seconds,
     coalesce(auto_report_enabled, 1) AS auto_report_enabled, 'Asia/Taipei' AS time_zone
 FROM (
-    SELECT guild_id FROM legacy_meter_row AS r WHERE guild_id > 0 AND NOT EXISTS (
-        SELECT 1 FROM legacy_meter_row AS b WHERE b.id = r.id - 1 AND b.guild_id = r.guild_id)
-    UNION SELECT guild_id FROM legacy_daily_row WHERE guild_id > 0
-    UNION SELECT guild_id FROM legacy_settings
-    UNION SELECT guild_id FROM legacy_channel) AS g
+    SELECT guild_id, max(in_v24) AS in_v24 FROM (
+        SELECT DISTINCT guild_id, source = 'activity_meter' AS in_v24
+        FROM legacy_meter_row WHERE guild_id > 0
+        UNION ALL SELECT DISTINCT guild_id, source = 'activity_daily'
+        FROM legacy_daily_row WHERE guild_id > 0
+        UNION ALL SELECT guild_id, 1 FROM legacy_settings
+        UNION ALL SELECT guild_id, source = 'activity_report_channel' FROM legacy_channel)
+    GROUP BY guild_id) AS g
 LEFT JOIN legacy_settings AS s ON s.guild_id = g.guild_id
 LEFT JOIN legacy_channel AS c ON c.guild_id = g.guild_id;
 -- Up to here.

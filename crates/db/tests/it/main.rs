@@ -8,6 +8,7 @@ mod cancellation;
 mod concurrency;
 mod conformance;
 mod legacy;
+mod legacy_rules;
 mod metrics;
 mod migration;
 mod opening;
