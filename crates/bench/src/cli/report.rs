@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::output;
 use super::program::CliError;
-use crate::report::{Saved, html};
+use crate::report::{Saved, render};
 
 /// What to render.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
             Saved::Compare(comparison) => comparisons.push(*comparison),
         }
     }
-    let page = html::render(&args.title, &runs, &comparisons);
+    let page = render(&args.title, &runs, &comparisons);
     match &args.output {
         None => output::result(&page).map_err(CliError::failed)?,
         Some(file) => std::fs::write(file, page).map_err(|error| {

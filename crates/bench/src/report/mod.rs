@@ -1,7 +1,8 @@
 //! Results for people to read, and for programs.
 
-pub mod html;
+mod chart;
 mod markdown;
+mod page;
 mod text;
 
 use serde::Deserialize;
@@ -10,6 +11,7 @@ use crate::engine::Read;
 use crate::result::{CompareResult, CompareRow, FORMAT, RunResult};
 
 pub use markdown::{compare_markdown, run_markdown};
+pub use page::render;
 pub use text::{compare_text, run_text, saved_text};
 
 /// A file of results.

@@ -107,6 +107,23 @@ impl Latencies {
         STANDARD.encode(bytes)
     }
 
+    /// Latencies by percentile, for a chart: pairs of 1/(1 − percentile) and milliseconds, with
+    /// `per_decade` points for each power of ten, up to what the number of samples supports.
+    #[must_use]
+    pub fn curve(&self, per_decade: i32) -> Vec<(f64, f64)> {
+        #[expect(clippy::cast_precision_loss, reason = "drawn for people")]
+        let float = |number: u64| number as f64;
+        let samples = float(self.0.len());
+        let steps = (0..).map(|step| 10_f64.powf(f64::from(step) / f64::from(per_decade)));
+        steps
+            .take_while(|one_in| *one_in <= samples)
+            .map(|one_in| {
+                let us = self.0.value_at_quantile(1.0 - 1.0 / one_in).max(LEAST_US);
+                (one_in, float(us) / 1e3)
+            })
+            .collect()
+    }
+
     /// Reads what [`Self::encode`] wrote.
     ///
     /// # Errors
