@@ -3,6 +3,11 @@
 //! Stdout carries the answer and nothing else (`output`), stderr everything else (`console`). A
 //! command that fails says so in one line on stderr and prints no answer.
 
+/// The snippets of the repository's README, compiled as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod args;
 mod audit;
 mod change;
