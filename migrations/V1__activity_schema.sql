@@ -2,13 +2,49 @@
 --
 -- A database of the original bot has tables of these names already. They are set aside first, rows
 -- and all, under the prefix legacy_, so that this script succeeds on a new file and on an old one
--- alike; in a new file they are empty. Taking their rows over is the business of a later migration.
+-- alike; in a new file they are empty. A later migration takes their rows over.
+--
+-- Views, triggers and foreign keys of other modules keep their text to the byte: they go on naming
+-- activity_meter, which from here on is the new table. ALTER TABLE alone would fail if any view in the
+-- file does not resolve, and would rewrite the others to name the renamed table. While writable_schema
+-- is on it skips what it cannot resolve; what it rewrote is then put back in sqlite_schema. Triggers on
+-- the tables are taken out before, so that they neither follow them nor fire.
 CREATE TABLE IF NOT EXISTS activity_meter (guild_id, user_id, score, last_msg);
 CREATE TABLE IF NOT EXISTS activity_daily (ymd, guild_id, user_id, msg_cnt);
 CREATE TABLE IF NOT EXISTS activity_settings (guild_id, max_score);
+
+-- The text of the tables that are set aside and of their indexes, before and after. The script that
+-- undoes this one puts the first back wherever the second is still there.
+CREATE TABLE legacy_activity_schema (
+    type        TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    tbl_name    TEXT NOT NULL,
+    sql         TEXT,
+    legacy_name TEXT NOT NULL,
+    legacy_sql  TEXT,
+    CONSTRAINT "an index or a table of the original does not resolve"
+        CHECK (sql IS NULL OR sql <> legacy_sql)
+);
+CREATE TEMP TABLE legacy_kept AS SELECT rowid AS id, * FROM main.sqlite_schema;
+
+PRAGMA writable_schema = ON;
+DELETE FROM main.sqlite_schema WHERE type = 'trigger'
+    AND lower(tbl_name) IN ('activity_meter', 'activity_daily', 'activity_settings');
+PRAGMA writable_schema = RESET;
+PRAGMA writable_schema = ON;
 ALTER TABLE activity_meter RENAME TO legacy_activity_meter;
 ALTER TABLE activity_daily RENAME TO legacy_activity_daily;
 ALTER TABLE activity_settings RENAME TO legacy_activity_settings;
+
+INSERT INTO legacy_activity_schema
+SELECT k.type, k.name, k.tbl_name, k.sql, s.name, s.sql
+FROM temp.legacy_kept AS k JOIN main.sqlite_schema AS s ON s.rowid = k.id
+WHERE s.tbl_name IN ('legacy_activity_meter', 'legacy_activity_daily', 'legacy_activity_settings')
+ORDER BY k.id;
+UPDATE main.sqlite_schema AS s SET sql = k.sql FROM temp.legacy_kept AS k
+WHERE k.type = s.type AND k.name = s.name AND k.tbl_name = s.tbl_name
+    AND k.sql IS NOT s.sql;
+PRAGMA writable_schema = RESET;
 
 -- One row a member. WITHOUT ROWID: the row lives in the primary key's own tree, so that an upsert
 -- touches one tree, and the members of a guild lie side by side.
@@ -54,3 +90,12 @@ CREATE TABLE activity_event (
     -- from then on.
     recorded_at INTEGER NOT NULL
 ) STRICT;
+
+-- The triggers of other modules are the new tables' from here on.
+PRAGMA writable_schema = ON;
+INSERT INTO main.sqlite_schema (type, name, tbl_name, rootpage, sql)
+SELECT type, name, tbl_name, rootpage, sql FROM temp.legacy_kept
+WHERE type = 'trigger' AND lower(tbl_name) IN ('activity_meter', 'activity_daily', 'activity_settings')
+ORDER BY id;
+PRAGMA writable_schema = RESET;
+DROP TABLE temp.legacy_kept;

@@ -40,44 +40,63 @@ SELECT 'activity_report_channel'
 WHERE 2 = (SELECT count(*) FROM pragma_table_info('activity_report_channel')
     WHERE lower(name) IN ('guild_id', 'channel_id'));
 
+-- The rows of each table, numbered by rowid; by their order where a table is WITHOUT ROWID, or has
+-- columns of all three names of the rowid. Which of them a table allows has to be known before a
+-- statement is prepared, so the views are written into the schema as text.
+PRAGMA writable_schema = ON;
+INSERT INTO temp.sqlite_schema (type, name, tbl_name, rootpage, sql)
+SELECT 'view', 'numbered_' || t.name, 'numbered_' || t.name, 0,
+    'CREATE VIEW numbered_' || t.name || ' AS SELECT ' || coalesce(
+        (SELECT r.name FROM (SELECT 'rowid' AS name UNION ALL SELECT '_rowid_' UNION ALL SELECT 'oid') AS r
+            WHERE (t.type, t.wr) = ('table', 0)
+                AND r.name NOT IN (SELECT lower(name) FROM pragma_table_xinfo(t.name)) LIMIT 1),
+        'row_number() OVER ()') || ' AS source_rowid, * FROM ' || t.name || ' NOT INDEXED'
+FROM (
+    SELECT lower(name) AS name, type, wr, max(CASE schema WHEN 'temp' THEN 2 WHEN 'main' THEN 1 ELSE 0 END)
+    FROM pragma_table_list
+    WHERE lower(name) IN ('legacy_activity_meter', 'legacy_activity_daily', 'legacy_activity_settings',
+        'meter', 'daily', 'report_channel', 'activity_report_channel')
+    GROUP BY lower(name)) AS t;
+PRAGMA writable_schema = RESET;
+
 -- The rows as they are.
 CREATE TEMP VIEW legacy_meter_raw AS
-SELECT 'activity_meter' AS source, t.rowid AS source_rowid, guild_id, user_id, score, last_msg
-FROM legacy_activity_meter AS t
+SELECT 'activity_meter' AS source, source_rowid, guild_id, user_id, score, last_msg
+FROM numbered_legacy_activity_meter
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS user_id, 0 AS score, 0 AS last_msg WHERE 0)
 UNION ALL
-SELECT 'meter', t.rowid, guild_id, user_id, score, last_msg
-FROM meter AS t
+SELECT 'meter', source_rowid, guild_id, user_id, score, last_msg
+FROM numbered_meter
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS user_id, 0 AS score, 0 AS last_msg WHERE 0)
 WHERE 'meter' IN (SELECT source FROM legacy_source);
 
 CREATE TEMP VIEW legacy_daily_raw AS
-SELECT 'activity_daily' AS source, t.rowid AS source_rowid, ymd, guild_id, user_id, msg_cnt
-FROM legacy_activity_daily AS t
+SELECT 'activity_daily' AS source, source_rowid, ymd, guild_id, user_id, msg_cnt
+FROM numbered_legacy_activity_daily
 NATURAL LEFT JOIN (SELECT 0 AS ymd, 0 AS guild_id, 0 AS user_id, 0 AS msg_cnt WHERE 0)
 UNION ALL
-SELECT 'daily', t.rowid, ymd, guild_id, user_id, msg_cnt
-FROM daily AS t
+SELECT 'daily', source_rowid, ymd, guild_id, user_id, msg_cnt
+FROM numbered_daily
 NATURAL LEFT JOIN (SELECT 0 AS ymd, 0 AS guild_id, 0 AS user_id, 0 AS msg_cnt WHERE 0)
 WHERE 'daily' IN (SELECT source FROM legacy_source);
 
 CREATE TEMP VIEW legacy_settings_raw AS
-SELECT 'activity_settings' AS source, t.rowid AS source_rowid, guild_id, report_channel_id,
+SELECT 'activity_settings' AS source, source_rowid, guild_id, report_channel_id,
     report_hour, max_score, gain_per_message, decay_after_seconds, decay_per_hour,
     cooldown_seconds, auto_report_enabled
-FROM legacy_activity_settings AS t
+FROM numbered_legacy_activity_settings
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS report_channel_id, 0 AS report_hour,
     0 AS max_score, 0 AS gain_per_message, 0 AS decay_after_seconds, 0 AS decay_per_hour,
     0 AS cooldown_seconds, 0 AS auto_report_enabled WHERE 0);
 
 CREATE TEMP VIEW legacy_channel_raw AS
-SELECT 'activity_report_channel' AS source, t.rowid AS source_rowid, guild_id, channel_id
-FROM activity_report_channel AS t
+SELECT 'activity_report_channel' AS source, source_rowid, guild_id, channel_id
+FROM numbered_activity_report_channel
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS channel_id WHERE 0)
 WHERE 'activity_report_channel' IN (SELECT source FROM legacy_source)
 UNION ALL
-SELECT 'report_channel', t.rowid, guild_id, channel_id
-FROM report_channel AS t
+SELECT 'report_channel', source_rowid, guild_id, channel_id
+FROM numbered_report_channel
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS channel_id WHERE 0)
 WHERE 'report_channel' IN (SELECT source FROM legacy_source);
 
@@ -177,8 +196,9 @@ FROM legacy_channel_raw;
 -- default. A stored 0 is one of them: the original read `value or default`, so its members had the
 -- default.
 CREATE TEMP TABLE legacy_settings (
-    guild_id INTEGER PRIMARY KEY, source_rowid, report_channel_id, report_hour, max_score,
-    gain_per_message, decay_after_seconds, decay_per_hour, cooldown_seconds, auto_report_enabled
+    guild_id INTEGER PRIMARY KEY, source_rowid INTEGER, report_channel_id INTEGER,
+    report_hour INTEGER, max_score REAL, gain_per_message REAL, decay_after_seconds INTEGER,
+    decay_per_hour REAL, cooldown_seconds INTEGER, auto_report_enabled INTEGER
 );
 INSERT INTO legacy_settings
 SELECT guild_id, source_rowid,
@@ -198,7 +218,9 @@ ORDER BY source_rowid
 ON CONFLICT DO NOTHING;
 
 -- The guilds' report channels, of which the newer table's prevail, and the settings' own above both.
-CREATE TEMP TABLE legacy_channel (guild_id INTEGER PRIMARY KEY, source, source_rowid, channel_id);
+CREATE TEMP TABLE legacy_channel (
+    guild_id INTEGER PRIMARY KEY, source TEXT, source_rowid INTEGER, channel_id INTEGER
+);
 INSERT INTO legacy_channel
 SELECT guild_id, source, source_rowid, channel_id
 FROM legacy_channel_number
@@ -226,7 +248,8 @@ FROM legacy_meter_number AS n LEFT JOIN legacy_settings AS s ON s.guild_id = n.g
 -- Those of a member side by side, in the order of the ids; first the one that the strategy prefers.
 CREATE TEMP TABLE IF NOT EXISTS legacy_strategy (strategy);
 CREATE TEMP TABLE legacy_meter_row (
-    id INTEGER PRIMARY KEY, guild_id, user_id, score, last_msg, source, source_rowid
+    id INTEGER PRIMARY KEY, guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER,
+    source TEXT, source_rowid INTEGER
 );
 INSERT INTO legacy_meter_row (guild_id, user_id, score, last_msg, source, source_rowid)
 SELECT * FROM legacy_meter_clean WHERE (SELECT strategy FROM legacy_strategy) IS NOT 'latest'
@@ -237,7 +260,8 @@ ORDER BY guild_id, user_id, last_msg DESC, score DESC, source, source_rowid;
 
 -- The same for the days. Counts end where a year of them still adds up.
 CREATE TEMP TABLE legacy_daily_row (
-    id INTEGER PRIMARY KEY, ymd, guild_id, user_id, msg_cnt, source, source_rowid
+    id INTEGER PRIMARY KEY, ymd TEXT, guild_id INTEGER, user_id INTEGER, msg_cnt INTEGER,
+    source TEXT, source_rowid INTEGER
 );
 INSERT INTO legacy_daily_row (ymd, guild_id, user_id, msg_cnt, source, source_rowid)
 SELECT
@@ -252,7 +276,12 @@ ORDER BY day, guild, user, messages DESC, source, source_rowid;
 -- had no settings but one set of rules for all: a message gains 5, and after an hour a score falls by
 -- 2 an hour; the maximum and the cooldown were those of 2.4. A guild that only the tables of 2.3 know
 -- keeps these rules.
-CREATE TEMP TABLE legacy_guild AS
+CREATE TEMP TABLE legacy_guild (
+    guild_id INTEGER PRIMARY KEY, report_channel_id INTEGER, report_hour INTEGER, max_score REAL,
+    gain_per_message REAL, decay_after_seconds INTEGER, decay_per_hour REAL, cooldown_seconds INTEGER,
+    auto_report_enabled INTEGER, time_zone TEXT
+);
+INSERT INTO legacy_guild
 SELECT g.guild_id, coalesce(s.report_channel_id, c.channel_id) AS report_channel_id,
     coalesce(report_hour, 8) AS report_hour, coalesce(max_score, 100.0) AS max_score,
     coalesce(gain_per_message, iif(in_v24, 1.0, 5.0)) AS gain_per_message,
@@ -273,13 +302,35 @@ LEFT JOIN legacy_settings AS s ON s.guild_id = g.guild_id
 LEFT JOIN legacy_channel AS c ON c.guild_id = g.guild_id;
 -- Up to here.
 
+-- While this script changes the meter's tables they have other names, under which no view, trigger or
+-- foreign key of another module knows them: a trigger would fire for every row, a foreign key that does
+-- not match would refuse the statement, and one that cascades would delete rows. ALTER TABLE rewrites
+-- what refers to a table; that text is put back, as in V1.
+CREATE TEMP TABLE legacy_kept AS SELECT * FROM main.sqlite_schema ORDER BY rowid;
+PRAGMA writable_schema = ON;
+DELETE FROM main.sqlite_schema WHERE type = 'trigger'
+    AND lower(tbl_name) IN ('activity_meter', 'activity_daily', 'activity_settings');
+PRAGMA writable_schema = RESET;
+PRAGMA writable_schema = ON;
+ALTER TABLE activity_meter RENAME TO quiet_activity_meter;
+ALTER TABLE activity_daily RENAME TO quiet_activity_daily;
+ALTER TABLE activity_settings RENAME TO quiet_activity_settings;
+UPDATE main.sqlite_schema AS s SET sql = k.sql FROM temp.legacy_kept AS k
+WHERE k.type = s.type AND k.name = s.name AND k.tbl_name = s.tbl_name
+    AND k.sql IS NOT s.sql;
+PRAGMA writable_schema = RESET;
+
 -- What is there already stays, and the rows that would go there count as merged.
-CREATE TEMP TABLE legacy_known_member (guild_id, user_id, PRIMARY KEY (guild_id, user_id)) WITHOUT ROWID;
+CREATE TEMP TABLE legacy_known_member (
+    guild_id INTEGER, user_id INTEGER, PRIMARY KEY (guild_id, user_id)
+) WITHOUT ROWID;
 INSERT INTO legacy_known_member
-SELECT guild_id, user_id FROM activity_meter WHERE EXISTS (SELECT 1 FROM legacy_meter_row);
-CREATE TEMP TABLE legacy_known_day (ymd, guild_id, user_id, PRIMARY KEY (ymd, guild_id, user_id)) WITHOUT ROWID;
+SELECT guild_id, user_id FROM quiet_activity_meter WHERE EXISTS (SELECT 1 FROM legacy_meter_row);
+CREATE TEMP TABLE legacy_known_day (
+    ymd TEXT, guild_id INTEGER, user_id INTEGER, PRIMARY KEY (ymd, guild_id, user_id)
+) WITHOUT ROWID;
 INSERT INTO legacy_known_day
-SELECT ymd, guild_id, user_id FROM activity_daily WHERE EXISTS (SELECT 1 FROM legacy_daily_row);
+SELECT ymd, guild_id, user_id FROM quiet_activity_daily WHERE EXISTS (SELECT 1 FROM legacy_daily_row);
 
 CREATE TABLE legacy_merged (
     source        TEXT    NOT NULL,
@@ -321,7 +372,7 @@ CREATE TABLE legacy_takeover (
 ) STRICT;
 
 -- The members: a member's first row is inserted, the others are merged into it.
-INSERT INTO activity_meter (guild_id, user_id, score, last_msg)
+INSERT INTO quiet_activity_meter (guild_id, user_id, score, last_msg)
 SELECT guild_id, user_id, score, last_msg
 FROM legacy_meter_row AS r
 WHERE guild_id > 0 AND NOT EXISTS (
@@ -333,7 +384,7 @@ ON CONFLICT DO UPDATE SET
     last_msg = max(last_msg, excluded.last_msg);
 
 -- Sums end at the guild's maximum as well.
-UPDATE activity_meter AS m SET score = ceiling
+UPDATE quiet_activity_meter AS m SET score = ceiling
 FROM (
     SELECT DISTINCT r.guild_id, r.user_id, max(100.0, coalesce(max_score, 0)) AS ceiling
     FROM legacy_meter_row AS r LEFT JOIN legacy_settings AS s ON s.guild_id = r.guild_id
@@ -347,7 +398,7 @@ SELECT r.source, r.source_rowid, CASE WHEN k.guild_id IS NULL THEN 'duplicate' E
 FROM legacy_meter_row AS r
 LEFT JOIN legacy_meter_row AS before ON before.id = r.id - 1
 LEFT JOIN legacy_known_member AS k ON k.guild_id = r.guild_id AND k.user_id = r.user_id
-JOIN activity_meter AS m ON m.guild_id = r.guild_id AND m.user_id = r.user_id
+JOIN quiet_activity_meter AS m ON m.guild_id = r.guild_id AND m.user_id = r.user_id
 WHERE r.guild_id > 0
     AND (before.guild_id = r.guild_id AND before.user_id = r.user_id OR k.guild_id IS NOT NULL)
 ORDER BY r.id;
@@ -366,13 +417,13 @@ WHERE EXISTS (SELECT 1 FROM legacy_meter_row WHERE guild_id = 0)
 INSERT INTO legacy_takeover
 SELECT 'members', coalesce((SELECT strategy FROM legacy_strategy), 'max'),
     (SELECT count(*) FROM legacy_meter_raw),
-    (SELECT count(*) FROM activity_meter WHERE EXISTS (SELECT 1 FROM legacy_meter_row))
+    (SELECT count(*) FROM quiet_activity_meter WHERE EXISTS (SELECT 1 FROM legacy_meter_row))
         - (SELECT count(*) FROM legacy_known_member),
     (SELECT count(*) FROM legacy_merged),
     (SELECT count(*) FROM legacy_quarantined);
 
 -- The days, and what a member's add up to.
-INSERT INTO activity_daily (ymd, guild_id, user_id, msg_cnt)
+INSERT INTO quiet_activity_daily (ymd, guild_id, user_id, msg_cnt)
 SELECT ymd, guild_id, user_id, msg_cnt FROM legacy_daily_row WHERE guild_id > 0 ORDER BY id
 ON CONFLICT DO NOTHING;
 
@@ -383,7 +434,7 @@ FROM legacy_daily_row AS r
 LEFT JOIN legacy_daily_row AS before ON before.id = r.id - 1
 LEFT JOIN legacy_known_day AS k
     ON k.ymd = r.ymd AND k.guild_id = r.guild_id AND k.user_id = r.user_id
-JOIN activity_daily AS d ON d.ymd = r.ymd AND d.guild_id = r.guild_id AND d.user_id = r.user_id
+JOIN quiet_activity_daily AS d ON d.ymd = r.ymd AND d.guild_id = r.guild_id AND d.user_id = r.user_id
 WHERE r.guild_id > 0 AND (k.guild_id IS NOT NULL OR before.ymd = r.ymd
     AND before.guild_id = r.guild_id AND before.user_id = r.user_id)
 ORDER BY r.id;
@@ -403,16 +454,16 @@ WHERE (guild_id > 0 AND user_id > 0 AND ymd IS NOT NULL) IS NOT 1;
 INSERT INTO legacy_takeover
 SELECT 'days', 'max',
     (SELECT count(*) FROM legacy_daily_raw),
-    (SELECT count(*) FROM activity_daily WHERE EXISTS (SELECT 1 FROM legacy_daily_row))
+    (SELECT count(*) FROM quiet_activity_daily WHERE EXISTS (SELECT 1 FROM legacy_daily_row))
         - (SELECT count(*) FROM legacy_known_day),
     (SELECT count(*) FROM legacy_merged WHERE source IN ('activity_daily', 'daily')),
     (SELECT count(*) FROM legacy_quarantined WHERE source IN ('activity_daily', 'daily'));
 
-UPDATE activity_meter AS m SET messages = days.messages
+UPDATE quiet_activity_meter AS m SET messages = days.messages
 FROM (
     SELECT r.guild_id, r.user_id, sum(d.msg_cnt) AS messages
     FROM legacy_daily_row AS r
-    JOIN activity_daily AS d ON d.ymd = r.ymd AND d.guild_id = r.guild_id AND d.user_id = r.user_id
+    JOIN quiet_activity_daily AS d ON d.ymd = r.ymd AND d.guild_id = r.guild_id AND d.user_id = r.user_id
     WHERE NOT EXISTS (SELECT 1 FROM legacy_merged AS x WHERE x.guild_id = r.guild_id
         AND x.user_id = r.user_id AND x.ymd = r.ymd
         AND x.source = r.source AND x.source_rowid = r.source_rowid)
@@ -421,8 +472,8 @@ WHERE m.guild_id = days.guild_id AND m.user_id = days.user_id AND NOT EXISTS (
     SELECT 1 FROM legacy_known_member AS k WHERE k.guild_id = m.guild_id AND k.user_id = m.user_id);
 
 -- The guilds.
-CREATE TEMP TABLE legacy_known_guild AS SELECT guild_id FROM activity_settings;
-INSERT INTO activity_settings (guild_id, report_channel_id, report_hour, max_score, gain_per_message,
+CREATE TEMP TABLE legacy_known_guild AS SELECT guild_id FROM quiet_activity_settings;
+INSERT INTO quiet_activity_settings (guild_id, report_channel_id, report_hour, max_score, gain_per_message,
     decay_after_seconds, decay_per_hour, cooldown_seconds, auto_report_enabled, time_zone)
 SELECT * FROM legacy_guild WHERE true
 ON CONFLICT DO NOTHING;
@@ -463,7 +514,7 @@ SELECT 'settings', 'first', (SELECT count(*) FROM legacy_settings_raw),
     (SELECT count(*) FROM legacy_quarantined WHERE source = 'activity_settings')
 UNION ALL
 SELECT 'report channels', 'first', (SELECT count(*) FROM legacy_channel_raw),
-    (SELECT count(*) FROM legacy_channel AS c JOIN activity_settings AS a USING (guild_id)
+    (SELECT count(*) FROM legacy_channel AS c JOIN quiet_activity_settings AS a USING (guild_id)
         WHERE a.report_channel_id = c.channel_id
             AND guild_id NOT IN (SELECT guild_id FROM legacy_known_guild)),
     (SELECT count(*) FROM legacy_merged WHERE source IN ('report_channel', 'activity_report_channel')),
@@ -482,6 +533,13 @@ DROP VIEW temp.legacy_meter_raw;
 DROP VIEW temp.legacy_daily_raw;
 DROP VIEW temp.legacy_settings_raw;
 DROP VIEW temp.legacy_channel_raw;
+DROP VIEW temp.numbered_legacy_activity_meter;
+DROP VIEW temp.numbered_legacy_activity_daily;
+DROP VIEW temp.numbered_legacy_activity_settings;
+DROP VIEW temp.numbered_meter;
+DROP VIEW temp.numbered_daily;
+DROP VIEW temp.numbered_report_channel;
+DROP VIEW temp.numbered_activity_report_channel;
 DROP TABLE temp.legacy_guild;
 DROP TABLE temp.legacy_meter_row;
 DROP TABLE temp.legacy_daily_row;
@@ -489,3 +547,16 @@ DROP TABLE temp.legacy_channel;
 DROP TABLE temp.legacy_settings;
 DROP TABLE temp.legacy_strategy;
 DROP TABLE temp.legacy_source;
+
+-- The meter's tables have their names again, and what refers to them its text.
+PRAGMA writable_schema = ON;
+ALTER TABLE quiet_activity_meter RENAME TO activity_meter;
+ALTER TABLE quiet_activity_daily RENAME TO activity_daily;
+ALTER TABLE quiet_activity_settings RENAME TO activity_settings;
+UPDATE main.sqlite_schema AS s SET sql = k.sql FROM temp.legacy_kept AS k
+WHERE k.type = s.type AND k.name = s.name AND k.sql IS NOT s.sql;
+INSERT INTO main.sqlite_schema (type, name, tbl_name, rootpage, sql)
+SELECT type, name, tbl_name, rootpage, sql FROM temp.legacy_kept
+WHERE type = 'trigger' AND lower(tbl_name) IN ('activity_meter', 'activity_daily', 'activity_settings');
+PRAGMA writable_schema = RESET;
+DROP TABLE temp.legacy_kept;

@@ -3,7 +3,8 @@
 -- quarantined is among their rows. What was recorded since stays in the meter's tables, and prevails
 -- when V2 is run again. Run it in one transaction, in a session of its own:
 --
---   sqlite3 roas.db 'BEGIN IMMEDIATE' '.read migrations/rollback/undo_V2__take_over_legacy.sql' 'COMMIT'
+--   sqlite3 roas.db '.dbconfig defensive off' 'BEGIN IMMEDIATE' \
+--       '.read migrations/rollback/undo_V2__take_over_legacy.sql' 'COMMIT'
 
 -- From here on this is the same as in the script that is undone, up to the mark.
 ATTACH ':memory:' AS legacy_stand_in;
@@ -29,44 +30,63 @@ SELECT 'activity_report_channel'
 WHERE 2 = (SELECT count(*) FROM pragma_table_info('activity_report_channel')
     WHERE lower(name) IN ('guild_id', 'channel_id'));
 
+-- The rows of each table, numbered by rowid; by their order where a table is WITHOUT ROWID, or has
+-- columns of all three names of the rowid. Which of them a table allows has to be known before a
+-- statement is prepared, so the views are written into the schema as text.
+PRAGMA writable_schema = ON;
+INSERT INTO temp.sqlite_schema (type, name, tbl_name, rootpage, sql)
+SELECT 'view', 'numbered_' || t.name, 'numbered_' || t.name, 0,
+    'CREATE VIEW numbered_' || t.name || ' AS SELECT ' || coalesce(
+        (SELECT r.name FROM (SELECT 'rowid' AS name UNION ALL SELECT '_rowid_' UNION ALL SELECT 'oid') AS r
+            WHERE (t.type, t.wr) = ('table', 0)
+                AND r.name NOT IN (SELECT lower(name) FROM pragma_table_xinfo(t.name)) LIMIT 1),
+        'row_number() OVER ()') || ' AS source_rowid, * FROM ' || t.name || ' NOT INDEXED'
+FROM (
+    SELECT lower(name) AS name, type, wr, max(CASE schema WHEN 'temp' THEN 2 WHEN 'main' THEN 1 ELSE 0 END)
+    FROM pragma_table_list
+    WHERE lower(name) IN ('legacy_activity_meter', 'legacy_activity_daily', 'legacy_activity_settings',
+        'meter', 'daily', 'report_channel', 'activity_report_channel')
+    GROUP BY lower(name)) AS t;
+PRAGMA writable_schema = RESET;
+
 -- The rows as they are.
 CREATE TEMP VIEW legacy_meter_raw AS
-SELECT 'activity_meter' AS source, t.rowid AS source_rowid, guild_id, user_id, score, last_msg
-FROM legacy_activity_meter AS t
+SELECT 'activity_meter' AS source, source_rowid, guild_id, user_id, score, last_msg
+FROM numbered_legacy_activity_meter
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS user_id, 0 AS score, 0 AS last_msg WHERE 0)
 UNION ALL
-SELECT 'meter', t.rowid, guild_id, user_id, score, last_msg
-FROM meter AS t
+SELECT 'meter', source_rowid, guild_id, user_id, score, last_msg
+FROM numbered_meter
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS user_id, 0 AS score, 0 AS last_msg WHERE 0)
 WHERE 'meter' IN (SELECT source FROM legacy_source);
 
 CREATE TEMP VIEW legacy_daily_raw AS
-SELECT 'activity_daily' AS source, t.rowid AS source_rowid, ymd, guild_id, user_id, msg_cnt
-FROM legacy_activity_daily AS t
+SELECT 'activity_daily' AS source, source_rowid, ymd, guild_id, user_id, msg_cnt
+FROM numbered_legacy_activity_daily
 NATURAL LEFT JOIN (SELECT 0 AS ymd, 0 AS guild_id, 0 AS user_id, 0 AS msg_cnt WHERE 0)
 UNION ALL
-SELECT 'daily', t.rowid, ymd, guild_id, user_id, msg_cnt
-FROM daily AS t
+SELECT 'daily', source_rowid, ymd, guild_id, user_id, msg_cnt
+FROM numbered_daily
 NATURAL LEFT JOIN (SELECT 0 AS ymd, 0 AS guild_id, 0 AS user_id, 0 AS msg_cnt WHERE 0)
 WHERE 'daily' IN (SELECT source FROM legacy_source);
 
 CREATE TEMP VIEW legacy_settings_raw AS
-SELECT 'activity_settings' AS source, t.rowid AS source_rowid, guild_id, report_channel_id,
+SELECT 'activity_settings' AS source, source_rowid, guild_id, report_channel_id,
     report_hour, max_score, gain_per_message, decay_after_seconds, decay_per_hour,
     cooldown_seconds, auto_report_enabled
-FROM legacy_activity_settings AS t
+FROM numbered_legacy_activity_settings
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS report_channel_id, 0 AS report_hour,
     0 AS max_score, 0 AS gain_per_message, 0 AS decay_after_seconds, 0 AS decay_per_hour,
     0 AS cooldown_seconds, 0 AS auto_report_enabled WHERE 0);
 
 CREATE TEMP VIEW legacy_channel_raw AS
-SELECT 'activity_report_channel' AS source, t.rowid AS source_rowid, guild_id, channel_id
-FROM activity_report_channel AS t
+SELECT 'activity_report_channel' AS source, source_rowid, guild_id, channel_id
+FROM numbered_activity_report_channel
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS channel_id WHERE 0)
 WHERE 'activity_report_channel' IN (SELECT source FROM legacy_source)
 UNION ALL
-SELECT 'report_channel', t.rowid, guild_id, channel_id
-FROM report_channel AS t
+SELECT 'report_channel', source_rowid, guild_id, channel_id
+FROM numbered_report_channel
 NATURAL LEFT JOIN (SELECT 0 AS guild_id, 0 AS channel_id WHERE 0)
 WHERE 'report_channel' IN (SELECT source FROM legacy_source);
 
@@ -166,8 +186,9 @@ FROM legacy_channel_raw;
 -- default. A stored 0 is one of them: the original read `value or default`, so its members had the
 -- default.
 CREATE TEMP TABLE legacy_settings (
-    guild_id INTEGER PRIMARY KEY, source_rowid, report_channel_id, report_hour, max_score,
-    gain_per_message, decay_after_seconds, decay_per_hour, cooldown_seconds, auto_report_enabled
+    guild_id INTEGER PRIMARY KEY, source_rowid INTEGER, report_channel_id INTEGER,
+    report_hour INTEGER, max_score REAL, gain_per_message REAL, decay_after_seconds INTEGER,
+    decay_per_hour REAL, cooldown_seconds INTEGER, auto_report_enabled INTEGER
 );
 INSERT INTO legacy_settings
 SELECT guild_id, source_rowid,
@@ -187,7 +208,9 @@ ORDER BY source_rowid
 ON CONFLICT DO NOTHING;
 
 -- The guilds' report channels, of which the newer table's prevail, and the settings' own above both.
-CREATE TEMP TABLE legacy_channel (guild_id INTEGER PRIMARY KEY, source, source_rowid, channel_id);
+CREATE TEMP TABLE legacy_channel (
+    guild_id INTEGER PRIMARY KEY, source TEXT, source_rowid INTEGER, channel_id INTEGER
+);
 INSERT INTO legacy_channel
 SELECT guild_id, source, source_rowid, channel_id
 FROM legacy_channel_number
@@ -215,7 +238,8 @@ FROM legacy_meter_number AS n LEFT JOIN legacy_settings AS s ON s.guild_id = n.g
 -- Those of a member side by side, in the order of the ids; first the one that the strategy prefers.
 CREATE TEMP TABLE IF NOT EXISTS legacy_strategy (strategy);
 CREATE TEMP TABLE legacy_meter_row (
-    id INTEGER PRIMARY KEY, guild_id, user_id, score, last_msg, source, source_rowid
+    id INTEGER PRIMARY KEY, guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER,
+    source TEXT, source_rowid INTEGER
 );
 INSERT INTO legacy_meter_row (guild_id, user_id, score, last_msg, source, source_rowid)
 SELECT * FROM legacy_meter_clean WHERE (SELECT strategy FROM legacy_strategy) IS NOT 'latest'
@@ -226,7 +250,8 @@ ORDER BY guild_id, user_id, last_msg DESC, score DESC, source, source_rowid;
 
 -- The same for the days. Counts end where a year of them still adds up.
 CREATE TEMP TABLE legacy_daily_row (
-    id INTEGER PRIMARY KEY, ymd, guild_id, user_id, msg_cnt, source, source_rowid
+    id INTEGER PRIMARY KEY, ymd TEXT, guild_id INTEGER, user_id INTEGER, msg_cnt INTEGER,
+    source TEXT, source_rowid INTEGER
 );
 INSERT INTO legacy_daily_row (ymd, guild_id, user_id, msg_cnt, source, source_rowid)
 SELECT
@@ -241,7 +266,12 @@ ORDER BY day, guild, user, messages DESC, source, source_rowid;
 -- had no settings but one set of rules for all: a message gains 5, and after an hour a score falls by
 -- 2 an hour; the maximum and the cooldown were those of 2.4. A guild that only the tables of 2.3 know
 -- keeps these rules.
-CREATE TEMP TABLE legacy_guild AS
+CREATE TEMP TABLE legacy_guild (
+    guild_id INTEGER PRIMARY KEY, report_channel_id INTEGER, report_hour INTEGER, max_score REAL,
+    gain_per_message REAL, decay_after_seconds INTEGER, decay_per_hour REAL, cooldown_seconds INTEGER,
+    auto_report_enabled INTEGER, time_zone TEXT
+);
+INSERT INTO legacy_guild
 SELECT g.guild_id, coalesce(s.report_channel_id, c.channel_id) AS report_channel_id,
     coalesce(report_hour, 8) AS report_hour, coalesce(max_score, 100.0) AS max_score,
     coalesce(gain_per_message, iif(in_v24, 1.0, 5.0)) AS gain_per_message,
@@ -262,9 +292,28 @@ LEFT JOIN legacy_settings AS s ON s.guild_id = g.guild_id
 LEFT JOIN legacy_channel AS c ON c.guild_id = g.guild_id;
 -- Up to here.
 
+-- While this script changes the meter's tables they have other names, under which no view, trigger or
+-- foreign key of another module knows them: a trigger would fire for every row, a foreign key that does
+-- not match would refuse the statement, and one that cascades would delete rows. ALTER TABLE rewrites
+-- what refers to a table; that text is put back, as in V1.
+CREATE TEMP TABLE legacy_kept AS SELECT * FROM main.sqlite_schema ORDER BY rowid;
+PRAGMA writable_schema = ON;
+DELETE FROM main.sqlite_schema WHERE type = 'trigger'
+    AND lower(tbl_name) IN ('activity_meter', 'activity_daily', 'activity_settings');
+PRAGMA writable_schema = RESET;
+PRAGMA writable_schema = ON;
+ALTER TABLE activity_meter RENAME TO quiet_activity_meter;
+ALTER TABLE activity_daily RENAME TO quiet_activity_daily;
+ALTER TABLE activity_settings RENAME TO quiet_activity_settings;
+UPDATE main.sqlite_schema AS s SET sql = k.sql FROM temp.legacy_kept AS k
+WHERE k.type = s.type AND k.name = s.name AND k.tbl_name = s.tbl_name
+    AND k.sql IS NOT s.sql;
+PRAGMA writable_schema = RESET;
+
 -- What was put there.
 CREATE TEMP TABLE legacy_taken_member (
-    guild_id, user_id, score, last_msg, messages DEFAULT 0, PRIMARY KEY (guild_id, user_id)
+    guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER, messages INTEGER DEFAULT 0,
+    PRIMARY KEY (guild_id, user_id)
 ) WITHOUT ROWID;
 INSERT INTO legacy_taken_member (guild_id, user_id, score, last_msg)
 SELECT guild_id, user_id, score, last_msg FROM legacy_meter_row WHERE guild_id > 0 ORDER BY id
@@ -276,7 +325,8 @@ DELETE FROM legacy_taken_member WHERE (guild_id, user_id) IN (
     SELECT guild_id, user_id FROM legacy_merged WHERE reason = 'recorded since' AND ymd = '');
 
 CREATE TEMP TABLE legacy_taken_day (
-    ymd, guild_id, user_id, msg_cnt, PRIMARY KEY (ymd, guild_id, user_id)
+    ymd TEXT, guild_id INTEGER, user_id INTEGER, msg_cnt INTEGER,
+    PRIMARY KEY (ymd, guild_id, user_id)
 ) WITHOUT ROWID;
 INSERT INTO legacy_taken_day
 SELECT ymd, guild_id, user_id, msg_cnt FROM legacy_daily_row WHERE guild_id > 0 ORDER BY id
@@ -289,16 +339,16 @@ FROM (SELECT guild_id, user_id, sum(msg_cnt) AS messages FROM legacy_taken_day
 WHERE t.guild_id = days.guild_id AND t.user_id = days.user_id;
 
 -- What is there as it was put there.
-DELETE FROM activity_meter AS m WHERE EXISTS (
+DELETE FROM quiet_activity_meter AS m WHERE EXISTS (
     SELECT 1 FROM legacy_taken_member AS t
     WHERE t.guild_id = m.guild_id AND t.user_id = m.user_id
         AND t.score = m.score AND t.last_msg = m.last_msg AND t.messages = m.messages);
-DELETE FROM activity_daily AS d WHERE EXISTS (
+DELETE FROM quiet_activity_daily AS d WHERE EXISTS (
     SELECT 1 FROM legacy_taken_day AS t
     WHERE t.ymd = d.ymd AND t.guild_id = d.guild_id AND t.user_id = d.user_id
         AND t.msg_cnt = d.msg_cnt);
-DELETE FROM activity_settings WHERE EXISTS (
-    SELECT 1 FROM legacy_guild AS g WHERE g.guild_id = activity_settings.guild_id) AND
+DELETE FROM quiet_activity_settings WHERE EXISTS (
+    SELECT 1 FROM legacy_guild AS g WHERE g.guild_id = quiet_activity_settings.guild_id) AND
     (guild_id, report_hour, max_score, gain_per_message, decay_after_seconds, decay_per_hour,
     cooldown_seconds, auto_report_enabled, time_zone, coalesce(report_channel_id, 0)) IN (
     SELECT guild_id, report_hour, max_score, gain_per_message, decay_after_seconds, decay_per_hour,
@@ -322,6 +372,13 @@ DROP VIEW temp.legacy_meter_raw;
 DROP VIEW temp.legacy_daily_raw;
 DROP VIEW temp.legacy_settings_raw;
 DROP VIEW temp.legacy_channel_raw;
+DROP VIEW temp.numbered_legacy_activity_meter;
+DROP VIEW temp.numbered_legacy_activity_daily;
+DROP VIEW temp.numbered_legacy_activity_settings;
+DROP VIEW temp.numbered_meter;
+DROP VIEW temp.numbered_daily;
+DROP VIEW temp.numbered_report_channel;
+DROP VIEW temp.numbered_activity_report_channel;
 DROP TABLE temp.legacy_guild;
 DROP TABLE temp.legacy_meter_row;
 DROP TABLE temp.legacy_daily_row;
@@ -329,3 +386,16 @@ DROP TABLE temp.legacy_channel;
 DROP TABLE temp.legacy_settings;
 DROP TABLE temp.legacy_strategy;
 DROP TABLE temp.legacy_source;
+
+-- The meter's tables have their names again, and what refers to them its text.
+PRAGMA writable_schema = ON;
+ALTER TABLE quiet_activity_meter RENAME TO activity_meter;
+ALTER TABLE quiet_activity_daily RENAME TO activity_daily;
+ALTER TABLE quiet_activity_settings RENAME TO activity_settings;
+UPDATE main.sqlite_schema AS s SET sql = k.sql FROM temp.legacy_kept AS k
+WHERE k.type = s.type AND k.name = s.name AND k.sql IS NOT s.sql;
+INSERT INTO main.sqlite_schema (type, name, tbl_name, rootpage, sql)
+SELECT type, name, tbl_name, rootpage, sql FROM temp.legacy_kept
+WHERE type = 'trigger' AND lower(tbl_name) IN ('activity_meter', 'activity_daily', 'activity_settings');
+PRAGMA writable_schema = RESET;
+DROP TABLE temp.legacy_kept;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 
 use crate::admin::backup;
 use crate::admin::progress::{Phase, Watcher};
@@ -149,6 +150,12 @@ fn run(
     };
     let mut undone = Vec::new();
     let mut connection = factory.open_migrator()?;
+    // Giving rows back is no event for other modules' triggers, and foreign keys of theirs that do not
+    // match would refuse it.
+    let quiet = connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)
+        .and_then(|_| connection.pragma_update(None, "foreign_keys", 0));
+    quiet.map_err(|error| factory.sqlite_error("open", error))?;
     factory.retrying("lock", || Ok(connection.execute_batch("BEGIN EXCLUSIVE")?))?;
     {
         let following = options
@@ -244,9 +251,6 @@ fn give_back(connection: &Connection, stand_ins: &[&'static str]) -> rusqlite::R
             connection.execute_batch(&format!("DROP TABLE main.{name}"))?;
         }
     }
-    for (name, _) in STAND_INS {
-        unquote(connection, name)?;
-    }
     if connection.table_exists(Some("main"), HISTORY_TABLE)?
         && !legacy::has_rows(connection, HISTORY_TABLE)?
     {
@@ -273,26 +277,6 @@ fn empty_stand_ins(connection: &Connection) -> rusqlite::Result<Vec<&'static str
         }
     }
     Ok(found)
-}
-
-/// Renaming a table has put its name into quotes, in its own text and in those of its indexes and
-/// triggers. Programs that look at the text, and dumps, had it without.
-fn unquote(connection: &Connection, table: &str) -> rusqlite::Result<()> {
-    // The names are this module's literals; SQLite has checked the texts when it renamed the table,
-    // and reads them again below.
-    connection.pragma_update(None, "writable_schema", 1)?;
-    let unquoted = connection.execute_batch(&format!(
-        "UPDATE sqlite_schema SET sql = replace(sql, ' ON \"{table}\"', ' ON {table}')
-         WHERE tbl_name = '{table}' AND type IN ('index', 'trigger');
-         UPDATE sqlite_schema
-         SET sql = 'CREATE TABLE {table}' || substr(sql, length('CREATE TABLE \"{table}\"') + 1)
-         WHERE name = '{table}' AND type = 'table' AND sql LIKE 'CREATE TABLE \"{table}\"%';"
-    ));
-    let reset = connection.execute_batch("PRAGMA writable_schema = RESET");
-    unquoted.and(reset)?;
-    connection
-        .prepare("SELECT count(*) FROM sqlite_schema")?
-        .query_row([], |_| Ok(()))
 }
 
 #[cfg(test)]

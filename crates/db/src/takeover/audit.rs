@@ -206,9 +206,7 @@ fn legacy_rows(
     if kind != LegacyKind::SetAside {
         for table in ["activity_meter", "activity_daily", "activity_settings"] {
             connection.execute_batch(&if connection.table_exists(Some("main"), table)? {
-                format!(
-                    "CREATE TEMP VIEW legacy_{table} AS SELECT rowid AS rowid, * FROM main.{table}"
-                )
+                format!("CREATE TEMP VIEW legacy_{table} AS SELECT * FROM main.{table}")
             } else {
                 format!("CREATE TEMP TABLE legacy_{table} (guild_id)")
             })?;

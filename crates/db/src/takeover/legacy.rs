@@ -27,9 +27,10 @@ pub enum Contents {
 pub enum LegacyKind {
     /// Tables `meter`, `daily`, `report_channel`.
     V23,
-    /// Table `activity_meter` without a unique key.
+    /// Table `activity_meter` with a score and a time alone. Version 2.4.0 created it with a primary
+    /// key; scripts of the original that undo its later migrations leave it without one.
     V240,
-    /// Table `activity_meter` with a primary key.
+    /// Table `activity_meter` with columns `created_at` and `updated_at`.
     V241,
     /// Some of the original's tables, but not `activity_meter`.
     Partial,
@@ -53,8 +54,10 @@ impl fmt::Display for LegacyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::V23 => "version 2.3: tables `meter` and `daily`",
-            Self::V240 => "version 2.4.0: `activity_meter` without a unique key",
-            Self::V241 => "version 2.4.1 or later: `activity_meter` with a primary key",
+            Self::V240 => "version 2.4.0: `activity_meter` without `created_at` and `updated_at`",
+            Self::V241 => {
+                "version 2.4.1 or later: `activity_meter` with `created_at` and `updated_at`"
+            }
             Self::Partial => "some of its tables",
             Self::SetAside => "its tables were set aside by a migration program",
         })
@@ -86,13 +89,8 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
         });
     }
     if has("activity_meter") {
-        let keyed: bool = connection.query_row(
-            "SELECT count(*) = 2 FROM pragma_table_info('activity_meter', 'main')
-             WHERE pk > 0 AND name IN ('guild_id', 'user_id')",
-            [],
-            |row| row.get(0),
-        )?;
-        return Ok(Contents::Legacy(if keyed {
+        let stamped = has_columns(connection, "activity_meter", &["created_at", "updated_at"])?;
+        return Ok(Contents::Legacy(if stamped {
             LegacyKind::V241
         } else {
             LegacyKind::V240
@@ -163,25 +161,20 @@ pub(crate) fn unknown_shape(
         return Ok(None);
     }
     let mut statement =
-        connection.prepare("SELECT name, type, wr FROM pragma_table_list WHERE schema = 'main'")?;
+        connection.prepare("SELECT name, type FROM pragma_table_list WHERE schema = 'main'")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let (name, kind, without_rowid): (String, String, bool) =
-            (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (name, kind): (String, String) = (row.get(0)?, row.get(1)?);
         // Once they are set aside, the tables of these names are the meter's.
+        let lower = name.to_ascii_lowercase();
         let ours = contents == Contents::Legacy(LegacyKind::SetAside)
-            && ["activity_meter", "activity_daily", "activity_settings"].contains(&&*name);
-        let is_source = SOURCES
-            .iter()
-            .any(|source| source.eq_ignore_ascii_case(&name));
-        if ours || !is_source {
+            && ["activity_meter", "activity_daily", "activity_settings"].contains(&&*lower);
+        if ours || !SOURCES.contains(&&*lower) {
             continue;
         }
         let reason = if kind != "table" {
             Some("it is no plain table")
-        } else if without_rowid {
-            Some("its rows have no rowid to tell them apart by")
-        } else if name.ends_with("activity_meter")
+        } else if lower.ends_with("activity_meter")
             && !has_columns(connection, &name, &["guild_id", "user_id"])?
         {
             Some("it has no columns `guild_id` and `user_id`")
@@ -200,7 +193,11 @@ pub(crate) fn source_rows(connection: &Connection) -> rusqlite::Result<u64> {
     let tables = tables(connection)?;
     SOURCES
         .into_iter()
-        .filter(|source| tables.iter().any(|table| table == source))
+        .filter(|source| {
+            tables
+                .iter()
+                .any(|table| table.eq_ignore_ascii_case(source))
+        })
         .try_fold(0, |sum, table| {
             let rows: i64 =
                 connection.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| {

@@ -791,3 +791,84 @@ proptest! {
         prop_assert_eq!(legacy, dump(config.path()));
     }
 }
+
+/// How many hundred thousands of steps of SQLite's virtual machine a migration and its undoing take,
+/// with `rows` members of whom a part was recorded again since.
+fn steps(schema: &str, tables: [&str; 2], rows: u32) -> [usize; 2] {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    let [meter, daily] = tables;
+    raw(
+        config.path(),
+        &format!(
+            "PRAGMA foreign_keys = OFF; {schema};
+             CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n LIMIT {rows})
+                 SELECT i FROM n;
+             INSERT INTO {meter} (guild_id, user_id, score, last_msg)
+                 SELECT 1 + i % 50, 1 + i * 7919 % {rows}, i % 100, 1755000000 + i FROM n;
+             INSERT INTO {daily} (ymd, guild_id, user_id, msg_cnt)
+                 SELECT '202507' || (10 + i % 20), 1 + i % 50, 1 + i * 7919 % {rows}, i % 9 FROM n;
+             CREATE TABLE badge (guild_id, user_id, FOREIGN KEY (guild_id, user_id) REFERENCES {meter});
+             INSERT INTO badge SELECT guild_id, user_id FROM {meter}"
+        ),
+    );
+    let counter = || {
+        let count = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counting = std::sync::Arc::clone(&count);
+        let watcher = Watcher::new(move |progress| {
+            if progress.phase == roas_db::Phase::Migrating {
+                counting.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        (watcher, count)
+    };
+    let (watcher, up) = counter();
+    migrate_with(
+        &config,
+        &MigrateOptions::default().snapshot(false).watcher(watcher),
+    )
+    .unwrap();
+    raw(
+        config.path(),
+        "UPDATE activity_meter SET score = score / 2, messages = messages + 1 WHERE user_id % 3 = 0;
+         UPDATE activity_daily SET msg_cnt = msg_cnt + 1 WHERE user_id % 3 = 0;
+         INSERT INTO activity_meter SELECT guild_id, user_id + 1000000, score, last_msg, messages
+             FROM activity_meter WHERE user_id % 5 = 0",
+    );
+    let (watcher, down) = counter();
+    rollback(
+        &config,
+        &RollbackOptions::to(0).snapshot(false).watcher(watcher),
+    )
+    .unwrap();
+    [up, down].map(|count| count.load(std::sync::atomic::Ordering::Relaxed))
+}
+
+/// A join that finds no key takes the square of the rows, and seven hours for a million.
+#[test]
+fn a_rollback_grows_with_the_rows_and_takes_no_more_than_the_migration() {
+    for (schema, tables) in [
+        (
+            "CREATE TABLE activity_meter (guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER);
+             CREATE TABLE activity_daily (ymd TEXT, guild_id INTEGER, user_id INTEGER, msg_cnt INTEGER,
+                 PRIMARY KEY (ymd, guild_id, user_id))",
+            ["activity_meter", "activity_daily"],
+        ),
+        (
+            "CREATE TABLE meter (guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER,
+                 PRIMARY KEY (guild_id, user_id));
+             CREATE TABLE daily (ymd TEXT, guild_id INTEGER, user_id INTEGER, msg_cnt INTEGER,
+                 PRIMARY KEY (ymd, guild_id, user_id))",
+            ["meter", "daily"],
+        ),
+        (
+            "CREATE TABLE activity_meter (guild_id, user_id, score, last_msg);
+             CREATE TABLE activity_daily (ymd, guild_id, user_id, msg_cnt)",
+            ["activity_meter", "activity_daily"],
+        ),
+    ] {
+        let [up, down] = steps(schema, tables, 2_000);
+        // 6 a thousand rows. Were it the square: 150 for these.
+        assert!(up <= 20 && down <= up, "{tables:?}: {up} up, {down} down");
+    }
+}

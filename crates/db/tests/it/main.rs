@@ -7,6 +7,7 @@ mod between_transactions;
 mod cancellation;
 mod concurrency;
 mod conformance;
+mod foreign_objects;
 mod legacy;
 mod legacy_rules;
 mod metrics;
