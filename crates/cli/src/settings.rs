@@ -15,6 +15,7 @@
 //! | `readers` | `ROAS_READERS` | | 4 |
 //! | `queue_capacity` | `ROAS_QUEUE_CAPACITY` | | 8192 |
 //! | `remember_events_days` | `ROAS_REMEMBER_EVENTS_DAYS` | | 7 |
+//! | `max_clock_skew_seconds` | `ROAS_MAX_CLOCK_SKEW_SECONDS` | | 600; `off` takes any time |
 //!
 //! A relative `db` in the file is relative to the file's own folder: what a file means must not
 //! depend on where the program was started. An empty variable counts as unset.
@@ -27,6 +28,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use roas_db::{Access, Config, Durability, OnOldSchema, RetryPolicy};
+use roas_domain::DEFAULT_MAX_CLOCK_SKEW;
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -175,6 +177,48 @@ pub type QueueCapacity = Whole<1, 1_048_576>;
 /// For how many days event ids are remembered. Each takes some 20 bytes of the file.
 pub type RememberDays = Whole<1, 3_650>;
 
+/// How far a time may lie ahead of the clock: seconds up to a day, or `off`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "NumberOrWord")]
+pub enum MaxClockSkew {
+    /// So many seconds.
+    Seconds(Whole<0, 86_400>),
+    /// Any time is taken.
+    Off,
+}
+
+/// A value as TOML writes it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a whole number or `off`")]
+enum NumberOrWord {
+    Number(i64),
+    Word(String),
+}
+
+impl TryFrom<NumberOrWord> for MaxClockSkew {
+    type Error = InvalidSetting;
+
+    fn try_from(value: NumberOrWord) -> Result<Self, InvalidSetting> {
+        match value {
+            NumberOrWord::Number(number) => number.to_string().parse(),
+            NumberOrWord::Word(word) => word.parse(),
+        }
+    }
+}
+
+impl FromStr for MaxClockSkew {
+    type Err = InvalidSetting;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSetting> {
+        if text == "off" {
+            return Ok(Self::Off);
+        }
+        text.parse().map(Self::Seconds).map_err(|_| {
+            InvalidSetting::new(text, "a whole number of seconds from 0 to 86400, or `off`")
+        })
+    }
+}
+
 /// A value that a setting does not take.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{}` is not allowed: expected {expected}", input.escape_debug())]
@@ -208,6 +252,8 @@ pub struct Layer {
     pub queue_capacity: Option<QueueCapacity>,
     /// For how many days event ids are remembered.
     pub remember_events_days: Option<RememberDays>,
+    /// How far a time may lie ahead of the clock.
+    pub max_clock_skew_seconds: Option<MaxClockSkew>,
     /// Whether the answer is one JSON object.
     pub json: Option<bool>,
     /// How much is told on stderr.
@@ -268,6 +314,7 @@ impl Layer {
             readers: parsed(lookup, "ROAS_READERS")?,
             queue_capacity: parsed(lookup, "ROAS_QUEUE_CAPACITY")?,
             remember_events_days: parsed(lookup, "ROAS_REMEMBER_EVENTS_DAYS")?,
+            max_clock_skew_seconds: parsed(lookup, "ROAS_MAX_CLOCK_SKEW_SECONDS")?,
             json: parsed::<Flag>(lookup, "ROAS_JSON")?.map(|Flag(json)| json),
             log: parsed(lookup, "ROAS_LOG")?,
         })
@@ -283,6 +330,7 @@ impl Layer {
             readers: self.readers.or(lower.readers),
             queue_capacity: self.queue_capacity.or(lower.queue_capacity),
             remember_events_days: self.remember_events_days.or(lower.remember_events_days),
+            max_clock_skew_seconds: self.max_clock_skew_seconds.or(lower.max_clock_skew_seconds),
             json: self.json.or(lower.json),
             log: self.log.or(lower.log),
         }
@@ -333,6 +381,8 @@ pub struct Settings {
     pub queue_capacity: usize,
     /// For how long event ids are remembered.
     pub remember_events: Duration,
+    /// How far a time may lie ahead of the clock; `None` takes any time.
+    pub max_clock_skew: Option<Duration>,
     /// Whether the answer is one JSON object.
     pub json: bool,
     /// How much is told on stderr.
@@ -389,14 +439,24 @@ impl Settings {
                         .remember_events_days
                         .map_or(7, |days| u64::from(days.get())),
             ),
+            max_clock_skew: match layer.max_clock_skew_seconds {
+                None => Some(DEFAULT_MAX_CLOCK_SKEW),
+                Some(MaxClockSkew::Seconds(seconds)) => {
+                    Some(Duration::from_secs(seconds.get().into()))
+                }
+                Some(MaxClockSkew::Off) => None,
+            },
             json: layer.json.unwrap_or(false),
             log: layer.log.unwrap_or_default(),
         }
     }
 
     /// The variables that lead another process to the same settings.
-    pub(crate) fn environment(&self) -> [(&'static str, OsString); 8] {
+    pub(crate) fn environment(&self) -> [(&'static str, OsString); 9] {
         let days = self.remember_events.as_secs() / SECONDS_PER_DAY;
+        let skew = self
+            .max_clock_skew
+            .map_or_else(|| "off".to_owned(), |skew| skew.as_secs().to_string());
         [
             ("ROAS_DB", self.db.clone().into()),
             ("ROAS_RETRY", self.retry.to_string().into()),
@@ -407,6 +467,7 @@ impl Settings {
                 self.queue_capacity.to_string().into(),
             ),
             ("ROAS_REMEMBER_EVENTS_DAYS", days.to_string().into()),
+            ("ROAS_MAX_CLOCK_SKEW_SECONDS", skew.into()),
             ("ROAS_JSON", self.json.to_string().into()),
             ("ROAS_LOG", self.log.to_string().into()),
         ]
@@ -465,6 +526,7 @@ pub fn database_config(settings: &Settings, access: Access, on_old_schema: OnOld
         .readers(settings.readers)
         .queue_capacity(settings.queue_capacity)
         .remember_events_for(settings.remember_events)
+        .max_clock_skew(settings.max_clock_skew)
 }
 
 #[cfg(test)]
@@ -494,6 +556,7 @@ mod tests {
         assert_eq!(settings.synchronous, Synchronous::Full);
         assert_eq!((settings.readers, settings.queue_capacity), (4, 8_192));
         assert_eq!(settings.remember_events, Duration::from_hours(7 * 24));
+        assert_eq!(settings.max_clock_skew, Some(Duration::from_mins(10)));
         assert!(!settings.json);
         assert_eq!(settings.log, LogLevel::Warn);
     }
@@ -502,7 +565,8 @@ mod tests {
     fn a_file_may_say_everything() {
         let layer = toml(
             "db = 'a.db'\nretry = 'aggressive'\nsynchronous = 'normal'\nreaders = 2\n\
-             queue_capacity = 16\nremember_events_days = 30\njson = true\nlog = 'debug'\n",
+             queue_capacity = 16\nremember_events_days = 30\nmax_clock_skew_seconds = 0\n\
+             json = true\nlog = 'debug'\n",
         )
         .unwrap();
         let settings = Settings::resolve(layer);
@@ -510,6 +574,7 @@ mod tests {
         assert_eq!(settings.synchronous, Synchronous::Normal);
         assert_eq!((settings.readers, settings.queue_capacity), (2, 16));
         assert_eq!(settings.remember_events, Duration::from_hours(30 * 24));
+        assert_eq!(settings.max_clock_skew, Some(Duration::ZERO));
         assert!(settings.json);
         assert_eq!(settings.log, LogLevel::Debug);
     }
@@ -542,6 +607,14 @@ mod tests {
             ),
             ("readers = 'x'", "line 1: `readers = 'x'`: invalid type"),
             (
+                "max_clock_skew_seconds = 86401",
+                "`86401` is not allowed: expected a whole number of seconds from 0 to 86400, or `off`",
+            ),
+            (
+                "max_clock_skew_seconds = true",
+                "expected a whole number or `off`",
+            ),
+            (
                 "\nretry = 'never'",
                 "line 2: `retry = 'never'`: `never` is not allowed: expected agg",
             ),
@@ -561,6 +634,11 @@ mod tests {
             ("ROAS_READERS", "65", "1 to 64"),
             ("ROAS_QUEUE_CAPACITY", "many", "1 to 1048576"),
             ("ROAS_REMEMBER_EVENTS_DAYS", "-1", "1 to 3650"),
+            (
+                "ROAS_MAX_CLOCK_SKEW_SECONDS",
+                "never",
+                "0 to 86400, or `off`",
+            ),
             ("ROAS_JSON", "yes", "true, false"),
             ("ROAS_LOG", "loud", "off, error"),
         ] {
@@ -613,7 +691,8 @@ mod tests {
     fn another_process_can_be_led_to_the_same_settings() {
         let layer = toml(
             "db = '/a.db'\nretry = 'conservative'\nsynchronous = 'normal'\nreaders = 2\n\
-             queue_capacity = 16\nremember_events_days = 30\njson = true\nlog = 'trace'\n",
+             queue_capacity = 16\nremember_events_days = 30\nmax_clock_skew_seconds = 'off'\n\
+             json = true\nlog = 'trace'\n",
         );
         let settings = Settings::resolve(layer.unwrap());
         let variables = settings.environment();

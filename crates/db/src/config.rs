@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use roas_domain::{Clock, SystemClock};
+use roas_domain::{Clock, DEFAULT_MAX_CLOCK_SKEW, SystemClock};
 
 use crate::lock::retry::RetryPolicy;
 
@@ -31,6 +31,7 @@ pub struct Config {
     pub(crate) rank_guilds_from: u64,
     pub(crate) wal_limit_bytes: u64,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) max_clock_skew: Option<Duration>,
     pub(crate) vfs: Option<String>,
     pub(crate) migration_wait: Duration,
 }
@@ -95,6 +96,7 @@ impl Config {
             rank_guilds_from: 2_000,
             wal_limit_bytes: 64 * 1024 * 1024,
             clock: Arc::new(SystemClock),
+            max_clock_skew: Some(DEFAULT_MAX_CLOCK_SKEW),
             vfs: None,
             migration_wait: Duration::from_hours(1),
         }
@@ -193,11 +195,22 @@ impl Config {
         }
     }
 
-    /// The clock by which event ids are remembered, and members without a score leave the bands of the
-    /// ranks. Default: the machine's.
+    /// The clock by which event ids are remembered, members without a score leave the bands of the
+    /// ranks, and times too far ahead are refused. Default: the machine's.
     #[must_use]
     pub fn clock(self, clock: Arc<dyn Clock>) -> Self {
         Self { clock, ..self }
+    }
+
+    /// How far the time of an event or an adjustment may lie ahead of the clock, in whole seconds; further
+    /// ahead it is refused with `InvalidRequest`. `None` takes any time: one date in the future then keeps
+    /// its member from scoring until that date. Default: [`DEFAULT_MAX_CLOCK_SKEW`], 10 minutes.
+    #[must_use]
+    pub fn max_clock_skew(self, max_skew: impl Into<Option<Duration>>) -> Self {
+        Self {
+            max_clock_skew: max_skew.into(),
+            ..self
+        }
     }
 
     /// How long to wait for another process that is migrating the file; a process that died is not

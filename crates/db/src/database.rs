@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
-use roas_domain::{RepositoryError, RepositoryErrorKind};
+use roas_domain::{Clock, RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -22,7 +23,7 @@ use crate::metrics::Meters;
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
 use crate::reader::ReaderPool;
-use crate::repository::SqliteActivityRepository;
+use crate::repository::{SqliteActivityRepository, WriteHandle};
 use crate::wal::checkpoint::Pace;
 use crate::writer::{self, WorkerConfig, Writer, WriterStats};
 
@@ -45,6 +46,8 @@ struct WriteSide {
     worker: JoinHandle<()>,
     jobs: SyncSender<Job>,
     maintenance: JoinHandle<()>,
+    clock: Arc<dyn Clock>,
+    max_clock_skew: Option<Duration>,
 }
 
 /// What an open database turned out to be.
@@ -213,6 +216,8 @@ impl Database {
                 worker,
                 jobs,
                 maintenance,
+                clock: Arc::clone(&config.clock),
+                max_clock_skew: config.max_clock_skew,
             }),
         })
     }
@@ -253,8 +258,12 @@ impl Database {
     /// The port on this database. All clones share the one writer.
     #[must_use]
     pub fn repository(&self) -> SqliteActivityRepository {
-        let writer = self.write_side.as_ref().map(|side| side.writer.clone());
-        SqliteActivityRepository::new(writer, Arc::clone(&self.readers))
+        let write = self.write_side.as_ref().map(|side| WriteHandle {
+            writer: side.writer.clone(),
+            clock: Arc::clone(&side.clock),
+            max_clock_skew: side.max_clock_skew,
+        });
+        SqliteActivityRepository::new(write, Arc::clone(&self.readers))
     }
 
     /// What the database turned out to be.
@@ -338,6 +347,7 @@ impl Database {
                 worker,
                 jobs,
                 maintenance,
+                ..
             }) = side
             else {
                 readers.drain().await;

@@ -1,12 +1,14 @@
 //! The port, on SQLite: writes go to the writer's queue, reads to the pool.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use roas_domain::{
-    ActivityCounts, ActivityEvent, ActivityRecord, ActivityRepository, EventOutcome, GuildId,
-    GuildRules, LeaderboardLimit, MAX_EVENTS_PER_CALL, MemberKey, MessageEntry, Period, Rank,
-    RepositoryError, RepositoryErrorKind, ScoreDelta, ScoreEntry, UnixSeconds,
+    ActivityCounts, ActivityEvent, ActivityRecord, ActivityRepository, Clock, EventOutcome,
+    GuildId, GuildRules, LeaderboardLimit, MAX_EVENTS_PER_CALL, MemberKey, MessageEntry, Period,
+    Rank, RepositoryError, RepositoryErrorKind, ScoreDelta, ScoreEntry, UnixSeconds,
+    check_clock_skew,
 };
 
 use crate::reader::ReaderPool;
@@ -23,17 +25,42 @@ use crate::writer::{Work, Writer};
 #[derive(Debug, Clone)]
 pub struct SqliteActivityRepository {
     /// `None` where the database was opened for reading only.
-    writer: Option<Writer>,
+    write: Option<WriteHandle>,
     readers: Arc<ReaderPool>,
 }
 
+/// The writer, and which times it is given.
+#[derive(Debug, Clone)]
+pub(crate) struct WriteHandle {
+    pub(crate) writer: Writer,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) max_clock_skew: Option<Duration>,
+}
+
+impl WriteHandle {
+    /// Checks times before they are queued: a request that failed within a transaction would cost the
+    /// others in it a second one. Reading the clock takes some 25 ns.
+    fn check_times(
+        &self,
+        times: impl IntoIterator<Item = UnixSeconds>,
+    ) -> Result<(), RepositoryError> {
+        let Some(max_skew) = self.max_clock_skew else {
+            return Ok(());
+        };
+        let now = self.clock.now();
+        times
+            .into_iter()
+            .try_for_each(|at| check_clock_skew(at, now, max_skew))
+    }
+}
+
 impl SqliteActivityRepository {
-    pub(crate) fn new(writer: Option<Writer>, readers: Arc<ReaderPool>) -> Self {
-        Self { writer, readers }
+    pub(crate) fn new(write: Option<WriteHandle>, readers: Arc<ReaderPool>) -> Self {
+        Self { write, readers }
     }
 
-    fn writer(&self) -> Result<&Writer, RepositoryError> {
-        self.writer.as_ref().ok_or_else(|| {
+    fn write(&self) -> Result<&WriteHandle, RepositoryError> {
+        self.write.as_ref().ok_or_else(|| {
             RepositoryError::new(
                 RepositoryErrorKind::ReadOnly,
                 "the database was opened for reading only",
@@ -45,13 +72,19 @@ impl SqliteActivityRepository {
 #[async_trait]
 impl ActivityRepository for SqliteActivityRepository {
     async fn record(&self, event: ActivityEvent) -> Result<EventOutcome, RepositoryError> {
-        self.writer()?
+        let write = self.write()?;
+        write.check_times([event.at])?;
+        write
+            .writer
             .submit(|reply| Work::Record { event, reply })
             .await
     }
 
     async fn try_record(&self, event: ActivityEvent) -> Result<EventOutcome, RepositoryError> {
-        self.writer()?
+        let write = self.write()?;
+        write.check_times([event.at])?;
+        write
+            .writer
             .try_submit(|reply| Work::Record { event, reply })
             .await
     }
@@ -60,7 +93,7 @@ impl ActivityRepository for SqliteActivityRepository {
         &self,
         events: Vec<ActivityEvent>,
     ) -> Result<Vec<EventOutcome>, RepositoryError> {
-        let writer = self.writer()?;
+        let write = self.write()?;
         if events.len() > MAX_EVENTS_PER_CALL {
             return Err(RepositoryError::new(
                 RepositoryErrorKind::InvalidRequest,
@@ -73,7 +106,9 @@ impl ActivityRepository for SqliteActivityRepository {
         if events.is_empty() {
             return Ok(Vec::new());
         }
-        writer
+        write.check_times(events.iter().map(|event| event.at))?;
+        write
+            .writer
             .submit(|reply| Work::RecordMany { events, reply })
             .await
     }
@@ -84,7 +119,10 @@ impl ActivityRepository for SqliteActivityRepository {
         delta: ScoreDelta,
         at: UnixSeconds,
     ) -> Result<ActivityRecord, RepositoryError> {
-        self.writer()?
+        let write = self.write()?;
+        write.check_times([at])?;
+        write
+            .writer
             .submit(|reply| Work::Adjust {
                 member,
                 delta,
@@ -161,7 +199,8 @@ impl ActivityRepository for SqliteActivityRepository {
         rules: GuildRules,
     ) -> Result<(), RepositoryError> {
         let rules = Box::new(rules);
-        self.writer()?
+        self.write()?
+            .writer
             .submit(|reply| Work::SetRules {
                 guild,
                 rules,

@@ -24,6 +24,19 @@ pub struct ActivityEvent {
     pub at: UnixSeconds,
 }
 
+/// Whether a Discord message of this `type` is one that its author wrote.
+///
+/// Default messages (0) and replies (19) are. All other types are written by Discord or an
+/// application, in the name of a member all the same: joins (7), boosts (8 to 11), pins (6), thread
+/// starters (21), poll results (46), and alerts of auto-moderation (24), whose author is the one whose
+/// message was blocked. So are types that Discord adds later, until they are listed here.
+///
+/// Source: <https://discord.com/developers/docs/resources/message#message-object-message-types>.
+#[must_use]
+pub const fn counts_as_message(message_type: u64) -> bool {
+    matches!(message_type, 0 | 19)
+}
+
 /// What is stored of a member.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActivityRecord {

@@ -49,6 +49,10 @@ pub enum RepositoryErrorKind {
     StorageFull,
     /// The store cannot be written to.
     ReadOnly,
+    /// What is stored of this guild or this member is nothing that the domain accepts, as after an edit
+    /// by hand. Others are not affected, and trying again does not help: the error says what to correct.
+    /// A guild's rules are corrected by setting them.
+    InvalidData,
     /// The store is damaged. Its operator must look at it.
     Corrupt,
     /// The write was handed to the store, and whether it took effect cannot be known. Recording

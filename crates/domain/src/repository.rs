@@ -7,10 +7,12 @@
 //! implementation owes and what dropping the future means, add the operation to the in-memory
 //! repository, and add to the conformance suite what every implementation has to show.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::activity::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
-use crate::error::RepositoryError;
+use crate::error::{RepositoryError, RepositoryErrorKind};
 use crate::id::GuildId;
 use crate::query::{ActivityCounts, LeaderboardLimit, MessageEntry, Period, Rank, ScoreEntry};
 use crate::score::{GuildRules, ScoreDelta};
@@ -19,12 +21,48 @@ use crate::time::UnixSeconds;
 /// The greatest number of events that one [`ActivityRepository::record_many`] takes.
 pub const MAX_EVENTS_PER_CALL: usize = 4_096;
 
+/// How far a time may lie ahead of a repository's clock, unless it is configured otherwise.
+///
+/// Discord's clock and a host's that is kept by NTP differ by less than a second. Ten minutes leave room
+/// for a host that is not, and cost a member at most that much of further scores.
+pub const DEFAULT_MAX_CLOCK_SKEW: Duration = Duration::from_mins(10);
+
+/// Checks that `at` lies at most `max_skew` ahead of `now`, for implementations of the port.
+///
+/// # Errors
+///
+/// `InvalidRequest`, with both times, where it lies further ahead.
+pub fn check_clock_skew(
+    at: UnixSeconds,
+    now: UnixSeconds,
+    max_skew: Duration,
+) -> Result<(), RepositoryError> {
+    let ahead = u64::try_from(at.since(now)).unwrap_or(0);
+    if ahead <= max_skew.as_secs() {
+        return Ok(());
+    }
+    Err(RepositoryError::new(
+        RepositoryErrorKind::InvalidRequest,
+        format!(
+            "the time {at} lies {ahead} s ahead of this host's clock, {now}: at most {} s are allowed",
+            max_skew.as_secs()
+        ),
+    ))
+}
+
 /// A store of members' activity.
 ///
 /// Implementations MUST be safe to call from any number of tasks at once, and MUST behave as if
 /// every write took effect at one moment between its call and its return (they are linearizable).
 /// A write MUST NOT return `Ok` before it is as durable as the implementation promises. An error
 /// whose [`RepositoryError::effect`] is `NotApplied` MUST mean that nothing was changed.
+///
+/// # Times ahead
+///
+/// A member's time never moves back, so that one date in the future would keep the member from scoring
+/// until then. An event or an adjustment whose time lies further ahead of the implementation's clock than
+/// it allows MUST be refused with `InvalidRequest` ([`check_clock_skew`]). It SHOULD allow
+/// [`DEFAULT_MAX_CLOCK_SKEW`] and have a setting for another value and for none.
 ///
 /// # Cancel safety
 ///
@@ -51,7 +89,8 @@ pub trait ActivityRepository: Send + Sync + std::fmt::Debug {
     /// Records events in the given order, all of them or, on an error, none. Answers one outcome
     /// for each, in the same order.
     ///
-    /// More than [`MAX_EVENTS_PER_CALL`] events MUST be refused with `InvalidRequest`.
+    /// More than [`MAX_EVENTS_PER_CALL`] events MUST be refused with `InvalidRequest`, as is a call with
+    /// one event whose time lies too far ahead.
     async fn record_many(
         &self,
         events: Vec<ActivityEvent>,
@@ -105,7 +144,7 @@ pub trait ActivityRepository: Send + Sync + std::fmt::Debug {
     async fn guild_rules(&self, guild: GuildId) -> Result<GuildRules, RepositoryError>;
 
     /// Sets a guild's rules. They hold for every event that is recorded, and for every score that is
-    /// read, after the return.
+    /// read, after the return. MUST also replace rules that cannot be read (`InvalidData`).
     async fn set_guild_rules(
         &self,
         guild: GuildId,

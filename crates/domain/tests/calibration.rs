@@ -6,15 +6,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use roas_domain::testing::{MemoryRepository, Operation, conformance, strategies};
+use roas_domain::testing::fixtures::{MIDNIGHT, at};
+use roas_domain::testing::{ManualClock, MemoryRepository, Operation, conformance, strategies};
 use roas_domain::{
-    ActivityCounts, ActivityEvent, ActivityRecord, ActivityRepository, EventId, EventOutcome,
-    GuildId, GuildRules, GuildTimeZone, LeaderboardLimit, MAX_EVENTS_PER_CALL, MemberKey,
-    MessageEntry, Period, Rank, RepositoryError, ScoreDelta, ScoreEntry, UnixSeconds,
+    ActivityCounts, ActivityEvent, ActivityRecord, ActivityRepository, DEFAULT_MAX_CLOCK_SKEW,
+    EventId, EventOutcome, GuildId, GuildRules, GuildTimeZone, LeaderboardLimit,
+    MAX_EVENTS_PER_CALL, MemberKey, MessageEntry, Period, Rank, RepositoryError, ScoreDelta,
+    ScoreEntry, UnixSeconds,
 };
 
 /// What is wrong with a repository.
@@ -299,6 +302,25 @@ finds! {
     a_new_time_zone_holds_for_later_messages_only: IgnoresTimeZones;
     rules_come_back_as_they_were_set: IgnoresTimeZones;
     counts_cover_all_guilds: CountsWritersOnly;
+}
+
+/// A limit that is not kept, one that is too wide, and a batch of which the first half is recorded.
+#[test]
+fn times_too_far_ahead_are_refused() {
+    let clock = || ManualClock::new(at(MIDNIGHT));
+    let limited = |limit| MemoryRepository::new().with_clock(Arc::new(clock()), limit);
+    let failing = |repository: Arc<dyn ActivityRepository>, clock| {
+        let scenario = conformance::times_too_far_ahead_are_refused(repository, clock);
+        catch_unwind(AssertUnwindSafe(|| block_on(scenario))).is_err()
+    };
+    let splits_batches = Faulty {
+        sound: limited(DEFAULT_MAX_CLOCK_SKEW),
+        ..Faulty::new(Fault::None)
+    };
+    assert!(failing(Arc::new(MemoryRepository::new()), clock()));
+    let too_wide = limited(DEFAULT_MAX_CLOCK_SKEW + Duration::from_secs(1));
+    assert!(failing(Arc::new(too_wide), clock()));
+    assert!(failing(Arc::new(splits_batches), clock()));
 }
 
 /// Whether 100 cases of a property find the fault.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
-use roas_domain::testing::conformance::{Scenario, agrees_with_the_model, lanes_end_as_the_model};
-use roas_domain::testing::{MemoryRepository, Model, Operation, fixtures, strategies};
+use roas_domain::DEFAULT_MAX_CLOCK_SKEW;
+use roas_domain::testing::conformance::{
+    self, Scenario, agrees_with_the_model, lanes_end_as_the_model,
+};
+use roas_domain::testing::{ManualClock, MemoryRepository, Model, Operation, fixtures, strategies};
 
 /// The repository in memory never waits, so a future that is not ready at once is a defect.
 fn ready(future: impl Future<Output = ()>) {
@@ -68,6 +71,17 @@ proptest! {
 }
 
 #[test]
+fn times_too_far_ahead_are_refused() {
+    let clock = ManualClock::new(fixtures::at(fixtures::MIDNIGHT));
+    let repository =
+        MemoryRepository::new().with_clock(Arc::new(clock.clone()), DEFAULT_MAX_CLOCK_SKEW);
+    ready(conformance::times_too_far_ahead_are_refused(
+        Arc::new(repository),
+        clock,
+    ));
+}
+
+#[test]
 fn a_snapshot_is_what_the_repository_holds() {
     let mut model = Model::new();
     let event = fixtures::message_with_id(1, fixtures::member(1, 1), fixtures::MIDNIGHT);
@@ -80,7 +94,12 @@ fn a_snapshot_is_what_the_repository_holds() {
 /// A scenario that the macro leaves out would be skipped without a word.
 #[test]
 fn the_macro_lists_every_scenario() {
-    const PROPERTIES: [&str; 2] = ["agrees_with_the_model", "lanes_end_as_the_model"];
+    /// They take more than a repository.
+    const CALLED_BY_NAME: [&str; 3] = [
+        "agrees_with_the_model",
+        "lanes_end_as_the_model",
+        "times_too_far_ahead_are_refused",
+    ];
     let sources = [
         include_str!("../src/testing/conformance/adjusting.rs"),
         include_str!("../src/testing/conformance/calendar.rs"),
@@ -89,13 +108,14 @@ fn the_macro_lists_every_scenario() {
         include_str!("../src/testing/conformance/model.rs"),
         include_str!("../src/testing/conformance/recording.rs"),
         include_str!("../src/testing/conformance/rules.rs"),
+        include_str!("../src/testing/conformance/skew.rs"),
     ];
     let written: BTreeSet<_> = sources
         .iter()
         .flat_map(|source| source.lines())
         .filter_map(|line| line.strip_prefix("pub async fn "))
         .filter_map(|rest| rest.split_once('(').map(|(name, _)| name))
-        .filter(|name| !PROPERTIES.contains(name))
+        .filter(|name| !CALLED_BY_NAME.contains(name))
         .collect();
     let face = include_str!("../src/testing/conformance/mod.rs");
     let (_, list) = face.split_once("@each $run;\n").unwrap();

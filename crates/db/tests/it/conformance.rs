@@ -4,15 +4,18 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use roas_db::{Config, Database};
-use roas_domain::testing::conformance::{Scenario, agrees_with_the_model, lanes_end_as_the_model};
-use roas_domain::testing::strategies;
+use roas_domain::testing::conformance::{
+    self, Scenario, agrees_with_the_model, lanes_end_as_the_model,
+};
+use roas_domain::testing::fixtures::{MIDNIGHT, at};
+use roas_domain::testing::{ManualClock, strategies};
 
 use crate::support::{on_runtime, quick};
 
 /// Runs `scenario` on a new database, which must close cleanly afterwards.
 fn run_with(configure: fn(Config) -> Config, scenario: impl AsyncFnOnce(Database) -> Database) {
     let folder = tempfile::tempdir().unwrap();
-    let config = configure(quick(folder.path()));
+    let config = configure(quick(folder.path()).max_clock_skew(None));
     on_runtime(async {
         let database = scenario(Database::open(config).await.unwrap()).await;
         database.close().await.unwrap();
@@ -30,6 +33,18 @@ fn run(scenario: Scenario) {
 }
 
 roas_domain::conformance_suite!(run);
+
+#[test]
+fn times_too_far_ahead_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new(at(MIDNIGHT));
+    let config = quick(folder.path()).clock(Arc::new(clock.clone()));
+    on_runtime(async {
+        let database = Database::open(config).await.unwrap();
+        conformance::times_too_far_ahead_are_refused(Arc::new(database.repository()), clock).await;
+        database.close().await.unwrap();
+    });
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

@@ -169,6 +169,7 @@ fn a_wait_for_a_lock_ends_by_its_deadline_whatever_the_clock_says() {
     let clock = ManualClock::new(at(MIDNIGHT));
     let config = quick(folder.path())
         .clock(Arc::new(clock.clone()))
+        .max_clock_skew(None)
         .retry(roas_db::RetryPolicy::aggressive().with_deadline(Duration::from_millis(100)));
     on_runtime(async {
         for jump in [-100, 100] {

@@ -1,7 +1,8 @@
 //! The port in memory: the model of what a store must answer, and a repository around it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -9,9 +10,9 @@ use crate::activity::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
 use crate::error::{RepositoryError, RepositoryErrorKind};
 use crate::id::{EventId, GuildId, UserId};
 use crate::query::{ActivityCounts, LeaderboardLimit, MessageEntry, Period, Rank, ScoreEntry};
-use crate::repository::{ActivityRepository, MAX_EVENTS_PER_CALL};
+use crate::repository::{ActivityRepository, MAX_EVENTS_PER_CALL, check_clock_skew};
 use crate::score::{GuildRules, Score, ScoreDelta};
-use crate::time::{Day, UnixSeconds};
+use crate::time::{Clock, Day, UnixSeconds};
 
 /// The sequential model of the port: what any implementation must answer when it is asked one
 /// thing at a time. It is written for plainness, not for speed, and remembers event ids for good.
@@ -220,18 +221,35 @@ fn holds(period: Period, day: Day) -> bool {
 
 /// A repository that keeps all it is told in memory: the [`Model`] behind a lock.
 ///
-/// It is linearizable, never waits and never fails, but for batches that are too large. Nothing
-/// outlives it.
+/// It is linearizable, never waits and never fails, but for batches that are too large, and for times
+/// too far ahead where it [has a clock](Self::with_clock). Nothing outlives it.
 #[derive(Debug, Default)]
 pub struct MemoryRepository {
     model: Mutex<Model>,
+    clock: Option<(Arc<dyn Clock>, Duration)>,
 }
 
 impl MemoryRepository {
-    /// An empty repository.
+    /// An empty repository, which takes any time.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// This repository, refusing times that lie more than `max_skew` ahead of `clock`.
+    #[must_use]
+    pub fn with_clock(self, clock: Arc<dyn Clock>, max_skew: Duration) -> Self {
+        Self {
+            clock: Some((clock, max_skew)),
+            ..self
+        }
+    }
+
+    fn check_time(&self, at: UnixSeconds) -> Result<(), RepositoryError> {
+        match &self.clock {
+            Some((clock, max_skew)) => check_clock_skew(at, clock.now(), *max_skew),
+            None => Ok(()),
+        }
     }
 
     /// All that is kept, as it is now.
@@ -255,6 +273,7 @@ impl From<Model> for MemoryRepository {
     fn from(model: Model) -> Self {
         Self {
             model: Mutex::new(model),
+            clock: None,
         }
     }
 }
@@ -262,10 +281,12 @@ impl From<Model> for MemoryRepository {
 #[async_trait]
 impl ActivityRepository for MemoryRepository {
     async fn record(&self, event: ActivityEvent) -> Result<EventOutcome, RepositoryError> {
+        self.check_time(event.at)?;
         Ok(self.model()?.record(&event))
     }
 
     async fn try_record(&self, event: ActivityEvent) -> Result<EventOutcome, RepositoryError> {
+        self.check_time(event.at)?;
         Ok(self.model()?.record(&event))
     }
 
@@ -273,6 +294,9 @@ impl ActivityRepository for MemoryRepository {
         &self,
         events: Vec<ActivityEvent>,
     ) -> Result<Vec<EventOutcome>, RepositoryError> {
+        events
+            .iter()
+            .try_for_each(|event| self.check_time(event.at))?;
         self.model()?.record_many(&events)
     }
 
@@ -282,6 +306,7 @@ impl ActivityRepository for MemoryRepository {
         delta: ScoreDelta,
         at: UnixSeconds,
     ) -> Result<ActivityRecord, RepositoryError> {
+        self.check_time(at)?;
         Ok(self.model()?.adjust_score(member, delta, at))
     }
 

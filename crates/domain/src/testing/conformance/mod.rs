@@ -32,6 +32,9 @@
 //! [`agrees_with_the_model`] and [`lanes_end_as_the_model`]. An adapter calls them from a property
 //! test of its own, with an empty repository for every case.
 //!
+//! One more takes a clock beside the repository: [`times_too_far_ahead_are_refused`]. All others expect
+//! a repository that takes times however far ahead.
+//!
 //! An implementation that forgets event ids after a while must, when it is under test, remember
 //! them to the end of the scenario. It should measure that while by its own clock, from when it
 //! saw the id: the suite's events carry any time from 1970 to 5138, and an id must not be
@@ -55,6 +58,7 @@ mod leaderboards;
 mod model;
 mod recording;
 mod rules;
+mod skew;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -66,6 +70,7 @@ pub use leaderboards::*;
 pub use model::{agrees_with_the_model, lanes_end_as_the_model};
 pub use recording::*;
 pub use rules::*;
+pub use skew::times_too_far_ahead_are_refused;
 
 use crate::activity::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
 use crate::repository::ActivityRepository;
