@@ -34,10 +34,10 @@ const EVERYWHERE: &str = "Options for every command";
         roas member --guild 743430870758460727 --user 626234859576321882",
     after_long_help = "Configuration: roas.toml in the current folder (or --config, or \
         ROAS_CONFIG), above it the environment, above that the flags. Keys: db, retry, \
-        synchronous, readers, queue_capacity, remember_events_days, json, log; as variables \
-        ROAS_DB, ROAS_RETRY and so on.\n\n\
-        Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 3 lines were \
-        rejected (ingest --strict), 4 something was found (audit, check), 130 interrupted.",
+        synchronous, readers, queue_capacity, remember_events_days, max_clock_skew_seconds, json, \
+        log; as variables ROAS_DB, ROAS_RETRY and so on.\n\n\
+        Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 3 every \
+        line was rejected, or any with --strict (ingest), 4 something was found (audit, check), 130 interrupted.",
     subcommand_required = true,
     arg_required_else_help = true
 )]
@@ -187,11 +187,17 @@ pub(crate) enum Command {
     /// Record the messages of Discord Gateway payloads, one JSON a line
     #[command(
         long_about = "Reads Discord Gateway payloads, one JSON object a line, and records \
-        each MESSAGE_CREATE.\n\n\
-        Other events, bots, webhooks and direct messages are ignored. A malformed line is \
-        rejected on stderr with its number and the reason, and the rest goes on. A message that \
-        was recorded before is a duplicate and changes nothing, so that an input can safely be \
-        read again.\n\n\
+        each MESSAGE_CREATE of type 0 (a message) or 19 (a reply), or without a type.\n\n\
+        Ignored: other events, whatever their size; messages of bots and webhooks; direct messages; \
+        and messages of any other type, which Discord writes in a member's name: joins, boosts, pins, \
+        threads, polls, auto-moderation alerts.\n\n\
+        A malformed line is rejected on stderr with its number and the reason, and the rest goes on; so \
+        is a message whose time lies more than ten minutes ahead of this host's clock \
+        (max_clock_skew_seconds in roas.toml). A message that was recorded before is a duplicate and \
+        changes nothing, so that an input can safely be read again. Where a guild's settings or a \
+        member's row cannot be read, its messages fail, those of others go on.\n\n\
+        Exit code 3: every line was rejected, or any with --strict; one line says what the input looks \
+        like. 1: messages failed, or the rest could not be read or recorded.\n\n\
         Examples:\n  \
         roas ingest messages.ndjson\n  \
         roas ingest messages.ndjson --ack done.txt --strict\n  \

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use roas_db::OpenError;
 use roas_domain::{GuildId, RepositoryError, UserId};
 
+use crate::ingest::REJECTED;
+use crate::input_format::Format;
 use crate::settings::ConfigError;
 use roas_app::ingest::IngestError;
 
@@ -25,6 +27,9 @@ pub(crate) enum Failure {
     Ingest(#[from] IngestError),
     #[error("{what}")]
     Io { what: String, source: io::Error },
+    /// An input to ingest of which nothing was accepted.
+    #[error("no line of {name} is a gateway payload: {format}")]
+    NotPayloads { name: String, format: Format },
     #[error("no record of user {user} in guild {guild}")]
     UnknownMember { guild: GuildId, user: UserId },
     #[error("{0}")]
@@ -40,9 +45,15 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Config(_) | Self::Usage(_) => 2,
+            Self::NotPayloads { .. } => REJECTED,
             _ => 1,
         })
     }
+}
+
+/// An error of the repository and its sources in one line, with what to do about it at a terminal.
+pub(crate) fn with_advice(error: &RepositoryError) -> String {
+    roas_app::one_line(error)
 }
 
 #[cfg(test)]

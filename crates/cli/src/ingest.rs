@@ -1,6 +1,6 @@
 //! `roas ingest`: a file or stdin, recorded.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -11,19 +11,23 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use roas_db::Access;
-use roas_domain::EventId;
+use roas_domain::{EventId, RepositoryError};
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::IngestArgs;
+use super::input_format::{Checked, Format};
 use super::output::{Report, Style, duration_us, facts, grouped};
 use super::{Console, Context};
-use crate::error::Failure;
+use crate::error::{Failure, with_advice};
 use roas_app::gateway::LineError;
-use roas_app::ingest::{IngestObserver, IngestOptions, IngestSummary, ingest as record};
+use roas_app::ingest::{
+    IgnoredLines, IngestError, IngestObserver, IngestOptions, IngestSummary, ingest as record,
+};
 use roas_app::latency::LatencySummary;
 use roas_app::meter::Meter;
+use roas_app::one_line;
 
 /// Large enough that reading costs little, small enough that the progress bar moves.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
@@ -32,8 +36,8 @@ const READ_BUFFER_BYTES: usize = 256 * 1024;
 /// the event; one that is lost only means that its event is ingested again, as a duplicate.
 const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
-/// The exit code where `--strict` met rejected lines.
-const REJECTED: u8 = 3;
+/// The exit code where `--strict` met rejected lines, or every line was rejected.
+pub(super) const REJECTED: u8 = 3;
 
 pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
     // Before the database is touched: a mistyped name must not leave a new database behind.
@@ -41,19 +45,21 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
     for path in args.ack.iter().chain((!from_stdin).then_some(&args.input)) {
         refuse_database(path, &context.settings.db)?;
     }
-    let (input, bytes): (Box<dyn BufRead + Send>, _) = if from_stdin {
-        (
-            Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin())),
-            None,
-        )
+    let (input, bytes): (Box<dyn Read + Send>, _) = if from_stdin {
+        (Box::new(io::stdin()), None)
     } else {
         let (file, bytes) = open_input(&args.input)?;
-        (
-            Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, file)),
-            bytes,
-        )
+        (Box::new(file), bytes)
     };
+    let (mut input, head) = Checked::new(BufReader::with_capacity(READ_BUFFER_BYTES, input));
+    if bytes.is_some() {
+        // A plain file does not keep us waiting. Of others the reading thread sees the beginning.
+        input
+            .fill_buf()
+            .map_err(|error| unreadable(&args.input, error))?;
+    }
     let acks = RefCell::new(args.ack.as_deref().map(Acks::open).transpose()?);
+    let refused = Cell::new(false);
 
     let (summary, signal) = context
         .with_meter(Access::ReadWrite, async |meter| {
@@ -62,25 +68,70 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
                 console: context.console,
                 bar,
                 acks: &acks,
+                refused: &refused,
             };
             let outcome = run(input, meter, args.in_flight, observer, &acks).await;
             context.console.end_progress();
             outcome
         })
-        .await?;
+        .await
+        .map_err(|failure| match failure {
+            Failure::Ingest(IngestError::Read {
+                line: 1, source, ..
+            }) => unreadable(&args.input, source),
+            other => other,
+        })?;
 
     context.output.report(&IngestReport::from(&summary))?;
-    Ok(match signal {
-        Some(signal) => ExitCode::from(signal),
-        None if args.strict && summary.rejected > 0 => ExitCode::from(REJECTED),
-        None => ExitCode::SUCCESS,
+    if let Some(signal) = signal {
+        return Ok(ExitCode::from(signal));
+    }
+    if summary.failed > 0 {
+        let what = format!(
+            "{} messages were not recorded; correct what is named above, and ingest the same input \
+             again",
+            grouped(summary.failed)
+        );
+        context.console.line(&format!("roas: {what}"));
+        return Ok(ExitCode::FAILURE);
+    }
+    if summary.is_rejected_whole() {
+        if !refused.get() {
+            let failure = not_payloads(&args.input, Format::of_rejected(head.bytes()));
+            context
+                .console
+                .line(&format!("roas: {}", one_line(&failure)));
+        }
+        return Ok(ExitCode::from(REJECTED));
+    }
+    Ok(if args.strict && summary.rejected > 0 {
+        ExitCode::from(REJECTED)
+    } else {
+        ExitCode::SUCCESS
     })
+}
+
+/// The failure for an input of which nothing was read.
+fn unreadable(input: &Path, error: io::Error) -> Failure {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(format) => not_payloads(input, *format),
+        None => Failure::io(format!("cannot read {}", input.display()))(error),
+    }
+}
+
+fn not_payloads(input: &Path, format: Format) -> Failure {
+    let name = if input == Path::new("-") {
+        "stdin".to_owned()
+    } else {
+        input.display().to_string()
+    };
+    Failure::NotPayloads { name, format }
 }
 
 /// Ingests until the end of the input or a signal; answers the summary, and the exit code that the
 /// signal asks for.
 async fn run(
-    input: Box<dyn BufRead + Send>,
+    input: impl BufRead + Send + 'static,
     meter: &Meter,
     in_flight: std::num::NonZeroUsize,
     mut observer: Observer<'_>,
@@ -240,16 +291,24 @@ fn end_last_line(file: &mut File) -> io::Result<()> {
     }
 }
 
-/// Tells the ingest's progress on stderr, and its acknowledgements to the file.
+/// Shows the ingest's progress on stderr, and writes its acknowledgements to the file.
 struct Observer<'a> {
     console: &'a Console,
     bar: ProgressBar,
     acks: &'a RefCell<Option<Acks>>,
+    /// Whether the repository refused a message.
+    refused: &'a Cell<bool>,
 }
 
 impl IngestObserver for Observer<'_> {
     fn rejected(&mut self, line: u64, reason: &LineError) {
         self.console.line(&format!("line {line}: {reason}"));
+    }
+
+    fn refused(&mut self, line: u64, reason: &RepositoryError) {
+        self.refused.set(true);
+        self.console
+            .line(&format!("line {line}: {}", with_advice(reason)));
     }
 
     fn progress(&mut self, bytes: u64, lines: u64) {
@@ -316,7 +375,10 @@ struct IngestReport {
     cooling_down: u64,
     duplicate: u64,
     ignored: u64,
+    /// The ignored lines by reason.
+    ignored_lines: IgnoredLines,
     rejected: u64,
+    failed: u64,
     elapsed_ms: u64,
     /// Acknowledged events: scored, cooling down and duplicate.
     events_per_s: f64,
@@ -333,7 +395,9 @@ impl From<&IngestSummary> for IngestReport {
             cooling_down: summary.cooling_down,
             duplicate: summary.duplicate,
             ignored: summary.ignored,
+            ignored_lines: summary.ignored_lines,
             rejected: summary.rejected,
+            failed: summary.failed,
             elapsed_ms: u64::try_from(summary.elapsed.as_millis()).unwrap_or(u64::MAX),
             events_per_s: per_second(summary.acknowledged(), summary.elapsed),
             latency_us: summary.latency,
@@ -370,8 +434,9 @@ impl Report for IngestReport {
             ("scored", grouped(self.scored)),
             ("cooling down", grouped(self.cooling_down)),
             ("duplicate", grouped(self.duplicate)),
-            ("ignored", grouped(self.ignored)),
+            ("ignored", ignored(self.ignored, &self.ignored_lines)),
             ("rejected", grouped(self.rejected)),
+            ("failed", grouped(self.failed)),
             (
                 "took",
                 duration_us(Some(self.elapsed_ms.saturating_mul(1_000))),
@@ -380,6 +445,27 @@ impl Report for IngestReport {
             ("latency", latency),
         ]);
         format!("{interrupted}{facts}")
+    }
+}
+
+/// The number of ignored lines, and in brackets for which reasons.
+fn ignored(all: u64, lines: &IgnoredLines) -> String {
+    let reasons = [
+        (lines.other_event, "other events"),
+        (lines.bot, "of bots"),
+        (lines.webhook, "of webhooks"),
+        (lines.direct_message, "direct messages"),
+        (lines.system, "system messages"),
+        (lines.blank, "blank"),
+    ];
+    let reasons = reasons.into_iter().filter(|(count, _)| *count > 0);
+    let reasons: Vec<_> = reasons
+        .map(|(count, reason)| format!("{} {reason}", grouped(count)))
+        .collect();
+    if reasons.is_empty() {
+        grouped(all)
+    } else {
+        format!("{} ({})", grouped(all), reasons.join(", "))
     }
 }
 
@@ -418,7 +504,9 @@ mod tests {
             serde_json::to_value(&report).unwrap(),
             serde_json::json!({
                 "lines": 4, "scored": 2, "cooling_down": 0, "duplicate": 0, "ignored": 0,
-                "rejected": 2, "elapsed_ms": 500, "events_per_s": 4.0,
+                "ignored_lines": {"blank": 0, "other_event": 0, "webhook": 0, "bot": 0,
+                    "direct_message": 0, "system": 0},
+                "rejected": 2, "failed": 0, "elapsed_ms": 500, "events_per_s": 4.0,
                 "latency_us": {"p50": 7, "p95": null, "p99": null, "p999": null, "max": 9}
             })
         );
@@ -459,6 +547,7 @@ mod tests {
                 console: &console,
                 bar,
                 acks: &acks,
+                refused: &Cell::new(false),
             };
             observer.acknowledged("5".parse().unwrap()).unwrap();
             flush_acks(&acks).unwrap();

@@ -16,6 +16,7 @@ mod copies;
 mod demo;
 mod error;
 mod ingest;
+mod input_format;
 mod migrate;
 mod output;
 mod progress;

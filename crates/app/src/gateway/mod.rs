@@ -5,23 +5,32 @@
 //! repeats it: an error quotes only the field it names, and that shortened.
 //!
 //! The rest of a payload is none of the meter's business, so nothing in it rejects a line: fields
-//! of any other name may hold anything that is JSON. Where a payload says the same field twice,
-//! the last one holds, as it does for most readers of JSON.
+//! of any other name may hold anything that is JSON, and any string may hold half of a surrogate
+//! pair (`"\ud800"`), which JSON can write and Unicode has no character for. Where a payload says the
+//! same field twice, the last one holds, as it does for most readers of JSON.
+//!
+//! Of messages those count that a member wrote: see [`IgnoredReason`] for the others.
 
 mod node;
+mod skim;
+mod surrogates;
 
 use std::str::FromStr;
 
-use roas_domain::{ActivityEvent, EventId, GuildId, InvalidId, MemberKey, UnixSeconds, UserId};
+use roas_domain::{
+    ActivityEvent, EventId, GuildId, InvalidId, MemberKey, UnixSeconds, UserId, counts_as_message,
+};
 use serde::de::MapAccess;
 use thiserror::Error;
 
 use node::{Fields, Node, skip};
+pub(crate) use skim::Skim;
 
-/// The longest line that is read, in bytes, its line end not counted: 1 MiB.
+/// The longest line that is kept in memory, in bytes, its line end not counted: 1 MiB.
 ///
-/// Discord's own limit for a gateway payload is far below, and whatever reads a line holds all of
-/// it in memory.
+/// A message is far below. Other events are not: Discord documents no limit for them, and the
+/// `GUILD_CREATE` of a large guild has several MiB. Of a longer line only the outermost fields are read,
+/// which is enough to ignore such an event.
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// What a line holds that can be read.
@@ -47,6 +56,9 @@ pub enum IgnoredReason {
     Bot,
     /// A message outside any guild.
     DirectMessage,
+    /// A message that Discord wrote in a member's name, such as a join, a boost, a pin or an
+    /// auto-moderation alert: its `type` [does not count](counts_as_message).
+    System,
 }
 
 /// Why a line cannot be read. Its text is one line without control characters, whatever the input
@@ -54,7 +66,7 @@ pub enum IgnoredReason {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum LineError {
-    /// The line is longer than [`MAX_LINE_BYTES`].
+    /// The line is longer than [`MAX_LINE_BYTES`], and no event that could be ignored.
     #[error("the line is longer than {MAX_LINE_BYTES} bytes")]
     TooLong,
     /// The line is not text.
@@ -92,8 +104,12 @@ pub enum LineError {
 /// Reads one line, with or without its line end.
 ///
 /// A byte order mark at the start is passed over. A `MESSAGE_CREATE` from a webhook, from a bot or
-/// outside a guild is ignored before anything else in it is looked at, so that an odd field in such
-/// a message is no error.
+/// outside a guild is ignored before anything else in it is looked at, and one whose `type` does not
+/// count before the rest, so that an odd field in such a message is no error. Without a `type`, or where
+/// it is null, a message counts: captures of older programs lack it.
+///
+/// Ids are strings, as Discord writes them, or numbers written out in digits, of which each digit
+/// counts.
 ///
 /// ```
 /// use roas_app::gateway::{GatewayLine, IgnoredReason, parse_line};
@@ -111,15 +127,18 @@ pub enum LineError {
 ///
 /// # Errors
 ///
-/// [`LineError`] where the line is no payload, or a message without what the meter needs of it, or
-/// longer than [`MAX_LINE_BYTES`].
+/// [`LineError`] where the line is no payload, or a message without what the meter needs of it. A line
+/// longer than [`MAX_LINE_BYTES`] is ignored or an error by its outermost fields alone; whether the rest
+/// of it is JSON is not checked.
 pub fn parse_line(line: &[u8]) -> Result<GatewayLine, LineError> {
     let line = match line.strip_suffix(b"\n") {
         Some(line) => line.strip_suffix(b"\r").unwrap_or(line),
         None => line,
     };
     if line.len() > MAX_LINE_BYTES {
-        return Err(LineError::TooLong);
+        let mut skim = Skim::default();
+        skim.push(line);
+        return skim.finish();
     }
     let marked = line.strip_prefix(b"\xEF\xBB\xBF");
     let skipped = if marked.is_some() { 3 } else { 0 };
@@ -130,16 +149,16 @@ pub fn parse_line(line: &[u8]) -> Result<GatewayLine, LineError> {
     if text.trim_ascii().is_empty() {
         return Ok(GatewayLine::Ignored(IgnoredReason::Blank));
     }
-    let payload = match serde_json::from_str(text) {
-        Ok(Node::Object(payload)) => payload,
-        Ok(other) => {
-            return Err(LineError::NotAnObject {
-                found: other.kind(),
-            });
-        }
-        Err(error) => return Err(not_json(&error, skipped)),
-    };
-    read_payload(payload)
+    match serde_json::from_str(text) {
+        Ok(payload) => read_payload(payload),
+        // The parser refuses half of a surrogate pair, wherever it has to keep the string.
+        Err(error) => match surrogates::replace_lone(text) {
+            Some(text) => serde_json::from_str(&text)
+                .map_err(|error| not_json(&error, skipped))
+                .and_then(read_payload),
+            None => Err(not_json(&error, skipped)),
+        },
+    }
 }
 
 fn not_json(error: &serde_json::Error, skipped: usize) -> LineError {
@@ -156,7 +175,15 @@ fn not_json(error: &serde_json::Error, skipped: usize) -> LineError {
     }
 }
 
-fn read_payload(payload: Payload<'_>) -> Result<GatewayLine, LineError> {
+fn read_payload(payload: Node<'_, Payload<'_>>) -> Result<GatewayLine, LineError> {
+    let payload = match payload {
+        Node::Object(payload) => payload,
+        other => {
+            return Err(LineError::NotAnObject {
+                found: other.kind(),
+            });
+        }
+    };
     let op = match payload.op {
         Node::Unsigned(op) => Some(op),
         Node::Signed(_) => None,
@@ -186,6 +213,12 @@ fn read_payload(payload: Payload<'_>) -> Result<GatewayLine, LineError> {
     if message.guild_id.is_absent() {
         return ignored(IgnoredReason::DirectMessage);
     }
+    match message.kind {
+        Node::Missing | Node::Null => {}
+        Node::Unsigned(kind) if counts_as_message(kind) => {}
+        Node::Unsigned(_) => return ignored(IgnoredReason::System),
+        other => return Err(other.refused("d.type", "a whole number from 0")),
+    }
 
     let id: EventId = snowflake(&message.id, "d.id")?;
     let guild: GuildId = snowflake(&message.guild_id, "d.guild_id")?;
@@ -206,15 +239,18 @@ fn snowflake<T>(value: &Node<'_>, field: &'static str) -> Result<T, LineError>
 where
     T: FromStr<Err = InvalidId>,
 {
-    value
-        .text()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| {
-            value.refused(
-                field,
-                "a string with a whole number from 1 to 9223372036854775807",
-            )
-        })
+    let id = match value {
+        Node::Text(text) => text.parse().ok(),
+        // Exact: the parser reads a number with a fraction or an exponent as a float.
+        Node::Unsigned(number) => number.to_string().parse().ok(),
+        _ => None,
+    };
+    id.ok_or_else(|| {
+        value.refused(
+            field,
+            "a whole number from 1 to 9223372036854775807, as a string or in digits",
+        )
+    })
 }
 
 fn time(value: &Node<'_>, field: &'static str) -> Result<UnixSeconds, LineError> {
@@ -263,6 +299,7 @@ struct Message<'a> {
     author: Node<'a, Author<'a>>,
     timestamp: Node<'a>,
     webhook_id: Node<'a>,
+    kind: Node<'a>,
 }
 
 #[derive(Default)]
@@ -291,6 +328,7 @@ impl<'de> Fields<'de> for Message<'de> {
             "author" => self.author = map.next_value()?,
             "timestamp" => self.timestamp = map.next_value()?,
             "webhook_id" => self.webhook_id = map.next_value()?,
+            "type" => self.kind = map.next_value()?,
             _ => skip(map)?,
         }
         Ok(())

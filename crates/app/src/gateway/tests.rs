@@ -175,13 +175,21 @@ fn fields_that_are_not_what_they_should_be_are_named_with_their_value() {
             "missing",
         ),
         (with(r#""id":"11","#, ""), "d.id", "missing"),
-        (with(r#""id":"11""#, r#""id":11"#), "d.id", "11"),
+        (with(r#""id":"11""#, r#""id":11.0"#), "d.id", "1.1e1"),
+        (with(r#""id":"11""#, r#""id":1.4e18"#), "d.id", "1.4e18"),
+        (with(r#""id":"11""#, r#""id":-11"#), "d.id", "-11"),
+        (with(r#""id":"11""#, r#""id":0"#), "d.id", "0"),
         (with(r#""id":"11""#, r#""id":"abc""#), "d.id", r#""abc""#),
         (with(r#""id":"11""#, r#""id":" 11""#), "d.id", r#"" 11""#),
         (
-            with(r#""guild_id":"22""#, r#""guild_id":22"#),
+            with(r#""guild_id":"22""#, r#""guild_id":9223372036854775808"#),
             "d.guild_id",
-            "22",
+            "9223372036854775808",
+        ),
+        (
+            with(r#""guild_id":"22""#, r#""guild_id":true"#),
+            "d.guild_id",
+            "true",
         ),
         (
             with(r#""guild_id":"22""#, r#""guild_id":"0""#),
@@ -231,8 +239,154 @@ fn fields_that_are_not_what_they_should_be_are_named_with_their_value() {
         .to_string();
     assert_eq!(
         error,
-        "`d.guild_id` is \"0\": expected a string with a whole number from 1 to 9223372036854775807"
+        "`d.guild_id` is \"0\": expected a whole number from 1 to 9223372036854775807, as a string or \
+         in digits"
     );
+}
+
+#[test]
+fn an_id_may_be_a_number_whose_digits_are_all_there() {
+    for id in [
+        "9007199254740993",
+        "1408239251753531324",
+        "9223372036854775807",
+    ] {
+        let line = with(r#""id":"11""#, &format!(r#""id":{id}"#))
+            .replace(r#""guild_id":"22""#, r#""guild_id":22"#)
+            .replace(r#""id":"33""#, r#""id":33"#);
+        let GatewayLine::Message(event) = parse(&line).unwrap() else {
+            panic!("{line}")
+        };
+        assert_eq!(event.id.unwrap().to_string(), id);
+        let GatewayLine::Message(expected) = expected() else {
+            unreachable!()
+        };
+        assert_eq!((event.member, event.at), (expected.member, expected.at));
+    }
+}
+
+#[test]
+fn messages_and_replies_count_and_all_other_types_are_ignored() {
+    let of_type = |kind: &str| parse(with(r#""id":"11""#, &format!(r#""type":{kind},"id":"11""#)));
+    for kind in ["0", "19", "null"] {
+        assert_eq!(of_type(kind), Ok(expected()), "{kind}");
+    }
+    for kind in (1..=18).chain(20..=70).chain([255, u64::MAX]) {
+        assert_eq!(
+            of_type(&kind.to_string()),
+            Ok(ignored(IgnoredReason::System)),
+            "{kind}"
+        );
+    }
+    for (kind, shown) in [
+        (r#""0""#, r#""0""#),
+        ("0.0", "0e0"),
+        ("-1", "-1"),
+        ("true", "true"),
+        ("[0]", "an array"),
+    ] {
+        assert_eq!(
+            of_type(kind).unwrap_err().to_string(),
+            format!("`d.type` is {shown}: expected a whole number from 0")
+        );
+    }
+}
+
+#[test]
+fn a_system_message_is_ignored_before_anything_else_in_it_is_refused() {
+    let line = r#"{"op":0,"t":"MESSAGE_CREATE","d":{"guild_id":[],"author":3,"type":24}}"#;
+    assert_eq!(parse(line), Ok(ignored(IgnoredReason::System)));
+    // A reply of an application carries its author as a bot, or a webhook.
+    let line = with(r#""id":"33""#, r#""bot":true"#).replace(r#""id":"11""#, r#""type":"x""#);
+    assert_eq!(parse(line), Ok(ignored(IgnoredReason::Bot)));
+}
+
+#[test]
+fn half_a_surrogate_pair_rejects_no_line_unless_it_stands_in_a_field_that_is_needed() {
+    for (part, other) in [
+        (r#""content""#, r#""\ud800""#),
+        (
+            r#""content":"secret""#,
+            r#""\udc00":{"\ud83d\ude00\ud800":1}"#,
+        ),
+        (r#""secret""#, r#""\ud800""#),
+        (r#""secret""#, r#"["\ud800",{"\ud800":"\ud800"}]"#),
+        (r#""username":"u""#, r#""\ud800u":"\ud800""#),
+        (r#""op":0"#, r#""op":0,"\ud800":0"#),
+        (r#""s":1"#, r#""s":"\ud800""#),
+    ] {
+        let line = with(part, other);
+        assert_eq!(parse(&line), Ok(expected()), "{line}");
+    }
+    for (line, reason) in [
+        (
+            r#"{"op":0,"t":"\ud800","d":"\ud800"}"#.to_owned(),
+            IgnoredReason::OtherEvent,
+        ),
+        (
+            r#"{"op":0,"t":"TYPING_START","d":{"id":"\ud800","author":"\ud800"}}"#.to_owned(),
+            IgnoredReason::OtherEvent,
+        ),
+        (
+            with(r#""id":"11""#, r#""id":"\ud800","webhook_id":"\ud800""#),
+            IgnoredReason::Webhook,
+        ),
+        (
+            with(r#""id":"33""#, r#""id":"\ud800","bot":true"#),
+            IgnoredReason::Bot,
+        ),
+    ] {
+        assert_eq!(parse(&line), Ok(ignored(reason)), "{line}");
+    }
+    let error = parse(with(r#""id":"11""#, r#""id":"\ud80011""#)).unwrap_err();
+    assert!(
+        matches!(error, LineError::Field { field: "d.id", .. }),
+        "{error}"
+    );
+    // Another fault is named where it is.
+    let line = with(r#""secret""#, r#""\ud800","#);
+    let at = line.find(r#","timestamp"#).unwrap() + 1;
+    assert!(
+        matches!(parse(&line), Err(LineError::NotJson { column, .. }) if column == at),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_long_payload_is_ignored_by_its_outermost_fields() {
+    let filler = r#"{"id":"1","t":"MESSAGE_CREATE","op":0,"name":"}\\\"{["},"#.repeat(40_000);
+    let members = format!(r#"{{"members":[{filler}{{}}],"t":"MESSAGE_CREATE"}}"#);
+    assert!(members.len() > 2 * MAX_LINE_BYTES);
+    for line in [
+        format!(r#"{{"t":"GUILD_CREATE","s":2,"op":0,"d":{members}}}"#),
+        format!(r#"{{"op":0,"d":{members},"s":2,"t":"GUILD_MEMBERS_CHUNK"}}"#),
+        format!("\u{feff} {{ \"d\" : {members} , \"op\" : 0 , \"t\" : \"GUILD_CREATE\" }}\r\n"),
+        format!(r#"{{"op":9,"d":{members}}}"#),
+        format!(r#"{{"op":0,"t":"MESSAGE_CREATE","d":{members},"t":"GUILD_CREATE"}}"#),
+        format!(r#"{{"op":0,"d":{members},"\ud800":1,"t":"GUILD_CREATE"}}"#),
+    ] {
+        assert_eq!(
+            parse(&line),
+            Ok(ignored(IgnoredReason::OtherEvent)),
+            "{}",
+            &line[..40]
+        );
+    }
+    let long = "x".repeat(MAX_LINE_BYTES + 1);
+    for line in [
+        format!(r#"{{"op":0,"d":{members},"t":"MESSAGE_CREATE"}}"#),
+        format!(r#"{{"t":"GUILD_CREATE","t":"MESSAGE_CREATE","op":0,"d":{members}}}"#),
+        format!(r#"{{"op":0,"t":"GUILD_CREATE","d":{members}"#),
+        format!(r#"{{"t":"GUILD_CREATE","d":{members}}}"#),
+        format!(r#"{{"op":0,"t":"GUILD_CREATE","d":{members}}}{{}}"#),
+        format!(r#"{{"op":0,"t":"GUILD_CREATE","d":"{long}"}}"#),
+        format!(r#"{{"op":0,"t":"{long}"}}"#),
+        format!("[{members}]"),
+        members.clone(),
+        long.clone(),
+    ] {
+        assert_eq!(parse(&line), Err(LineError::TooLong), "{}", &line[..40]);
+    }
 }
 
 #[test]

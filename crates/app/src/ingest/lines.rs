@@ -5,7 +5,7 @@ use std::thread::{self, JoinHandle};
 
 use tokio::sync::mpsc;
 
-use crate::gateway::{GatewayLine, LineError, MAX_LINE_BYTES, parse_line};
+use crate::gateway::{GatewayLine, LineError, MAX_LINE_BYTES, Skim, parse_line};
 
 /// What became of one line.
 pub(super) type Parsed = Result<GatewayLine, LineError>;
@@ -149,42 +149,43 @@ impl Batch {
 #[derive(Debug, Default)]
 struct Line {
     start: Vec<u8>,
-    /// The line is longer than that: what it began with is dropped, and the rest is not kept.
-    too_long: bool,
+    /// The line is longer than that: only its outermost fields are kept.
+    long: Option<Skim>,
 }
 
 impl Line {
-    /// Adds the next part of the input, up to and including a line end; answers the line where
+    /// Adds the next part of the input, up to and including a line end; returns the line where
     /// that completes it.
     fn append(&mut self, part: &[u8]) -> Option<Parsed> {
         const LINE_END: usize = b"\r\n".len();
         let complete = part.ends_with(b"\n");
-        if complete && self.start.is_empty() && !self.too_long {
+        if complete && self.start.is_empty() && self.long.is_none() {
             // Nearly always: the line lies whole in the input's buffer and need not be copied.
             return Some(parse_line(part));
         }
-        if self.too_long || self.start.len() + part.len() > MAX_LINE_BYTES + LINE_END {
-            self.too_long = true;
-            self.start = Vec::new();
-        } else {
-            self.start.extend_from_slice(part);
+        if self.long.is_none() && self.start.len() + part.len() > MAX_LINE_BYTES + LINE_END {
+            let mut skim = Skim::default();
+            skim.push(&std::mem::take(&mut self.start));
+            self.long = Some(skim);
+        }
+        match &mut self.long {
+            Some(skim) => skim.push(part),
+            None => self.start.extend_from_slice(part),
         }
         complete.then(|| self.end())
     }
 
     /// The last line, where the input does not end with a line end.
     fn finish(&mut self) -> Option<Parsed> {
-        (self.too_long || !self.start.is_empty()).then(|| self.end())
+        (self.long.is_some() || !self.start.is_empty()).then(|| self.end())
     }
 
     fn end(&mut self) -> Parsed {
-        let parsed = if self.too_long {
-            Err(LineError::TooLong)
-        } else {
-            parse_line(&self.start)
+        let parsed = match self.long.take() {
+            Some(skim) => skim.finish(),
+            None => parse_line(&self.start),
         };
         self.start.clear();
-        self.too_long = false;
         parsed
     }
 }
@@ -256,21 +257,29 @@ mod tests {
         assert_eq!(lines(&b"\n".repeat(1_000), 1 << 16).len(), 1_000);
     }
 
+    /// A line of so many bytes, spaces included.
+    fn padded(line: &str, length: usize) -> Vec<u8> {
+        let mut line = line.as_bytes().to_vec();
+        line.resize(length, b' ');
+        line
+    }
+
     #[test]
-    fn a_line_too_long_is_refused_and_the_next_one_read() {
-        let padded = |length: usize| {
-            let mut line = b"{\"op\":11}".to_vec();
-            line.resize(length, b' ');
-            line
-        };
-        for (length, expected) in [
-            (MAX_LINE_BYTES, OTHER),
-            (MAX_LINE_BYTES + 1, Err(LineError::TooLong)),
-            (MAX_LINE_BYTES + 2, Err(LineError::TooLong)),
-            (MAX_LINE_BYTES + 3, Err(LineError::TooLong)),
-            (3 * MAX_LINE_BYTES, Err(LineError::TooLong)),
+    fn a_long_line_is_ignored_or_refused_by_its_outermost_fields_and_the_next_one_read() {
+        const DIRECT: &str = r#"{"op":0,"t":"MESSAGE_CREATE","d":{}}"#;
+        let direct = Ok(GatewayLine::Ignored(IgnoredReason::DirectMessage));
+        let too_long = Err(LineError::TooLong);
+        for (line, length, expected) in [
+            ("{\"op\":11}", MAX_LINE_BYTES, OTHER),
+            ("{\"op\":11}", MAX_LINE_BYTES + 1, OTHER),
+            (DIRECT, MAX_LINE_BYTES, direct),
+            (DIRECT, MAX_LINE_BYTES + 1, too_long.clone()),
+            (DIRECT, MAX_LINE_BYTES + 2, too_long.clone()),
+            (DIRECT, MAX_LINE_BYTES + 3, too_long.clone()),
+            (DIRECT, 3 * MAX_LINE_BYTES, too_long.clone()),
+            ("x", 2 * MAX_LINE_BYTES, too_long),
         ] {
-            let line = padded(length);
+            let line = padded(line, length);
             for end in [&b"\n"[..], b"\r\n"] {
                 let input = [&line, end, b"{\"op\":11}", end].concat();
                 for buffer in [1_000, 1 << 16, 8 << 20] {
@@ -287,6 +296,31 @@ mod tests {
     }
 
     #[test]
+    fn of_a_line_of_64_mib_nearly_nothing_is_kept() {
+        let member = br#"{"user":{"id":"33","name":"\"}]\\"},"roles":["7","8"],"nick":null},"#;
+        let members = member.repeat((1 << 16) / member.len());
+        let mut line = Line::default();
+        assert!(
+            line.append(br#"{"op":0,"d":{"guild_id":"22","members":["#)
+                .is_none()
+        );
+        let mut bytes = 0;
+        while bytes < 64 << 20 {
+            bytes += members.len();
+            assert!(line.append(&members).is_none());
+            let kept = line.start.capacity() + line.long.as_ref().map_or(0, Skim::kept_bytes);
+            assert!(
+                kept <= 2 * MAX_LINE_BYTES + (8 << 10),
+                "{kept} after {bytes}"
+            );
+        }
+        assert_eq!(line.start.capacity(), 0);
+        let end = b"{}]},\"s\":3,\"t\":\"GUILD_MEMBERS_CHUNK\"}\n";
+        assert_eq!(line.append(end), Some(OTHER));
+        assert_eq!(line.append(b"\n"), Some(BLANK));
+    }
+
+    #[test]
     fn an_endless_line_is_not_kept() {
         let part = vec![b'x'; 100_000];
         let mut line = Line::default();
@@ -294,7 +328,8 @@ mod tests {
             assert!(line.append(&part).is_none());
             assert!(line.start.capacity() <= 2 * MAX_LINE_BYTES);
         }
-        assert_eq!(line.start.capacity(), 0);
+        let kept = line.start.capacity() + line.long.as_ref().map_or(0, Skim::kept_bytes);
+        assert!(kept <= 8 << 10, "{kept}");
         assert_eq!(line.append(b"\n"), Some(Err(LineError::TooLong)));
         assert_eq!(line.append(b"\n"), Some(BLANK));
     }

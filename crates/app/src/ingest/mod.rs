@@ -20,11 +20,12 @@
 mod lanes;
 mod lines;
 mod run;
+mod summary;
 
 use std::io::{self, BufRead};
 use std::num::NonZeroUsize;
 use std::pin::pin;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -33,11 +34,11 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::gateway::LineError;
-use crate::latency::LatencySummary;
 use crate::service::ActivityMeterService;
 
 use lines::{Input, LineReader};
 use run::{Run, submit};
+pub use summary::{IgnoredLines, IngestSummary};
 
 /// How to ingest.
 #[derive(Debug, Clone)]
@@ -61,50 +62,19 @@ impl Default for IngestOptions {
     }
 }
 
-/// What an ingest did.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct IngestSummary {
-    /// Lines that were dealt with: the sum of the five counts below. After an error or a stop,
-    /// lines that were read but neither refused nor answered are not among them.
-    pub lines: u64,
-    /// Messages that were counted and scored.
-    pub scored: u64,
-    /// Messages that were counted, but came within the cooldown, or late.
-    pub cooling_down: u64,
-    /// Messages that had been recorded before.
-    pub duplicate: u64,
-    /// Lines that hold nothing the meter counts.
-    pub ignored: u64,
-    /// Lines that could not be read.
-    pub rejected: u64,
-    /// Whether the ingest was stopped before the end of the input.
-    pub interrupted: bool,
-    /// From the start to the last answer.
-    pub elapsed: Duration,
-    /// For each recorded event, from the submission of the call that carried it to the answer. The
-    /// time for which an event waited for its member's call before is not in it.
-    pub latency: LatencySummary,
-}
-
-impl IngestSummary {
-    /// Messages that the repository answered for: scored, cooling down or duplicate.
-    #[must_use]
-    pub const fn acknowledged(&self) -> u64 {
-        self.scored + self.cooling_down + self.duplicate
-    }
-
-    /// Whether every line is accounted for exactly once. It always is.
-    #[must_use]
-    pub const fn is_balanced(&self) -> bool {
-        self.lines == self.acknowledged() + self.ignored + self.rejected
-    }
-}
-
-/// Is told what happens while it happens. All of it is called from the task that ingests, so it
+/// Receives what happens while it happens. All of it is called from the task that ingests, so it
 /// should return quickly.
 pub trait IngestObserver {
     /// A line could not be read. Lines are counted from 1 and come in order.
     fn rejected(&mut self, line: u64, reason: &LineError) {
+        let _ = (line, reason);
+    }
+
+    /// The repository refused the message of this line, for a reason of its own: its time lies too far
+    /// ahead (`InvalidRequest`; counted as [rejected](IngestSummary::rejected)), or what is stored of its
+    /// guild or member cannot be read (`InvalidData`; counted as [failed](IngestSummary::failed)). Such
+    /// lines come in the order of the answers.
+    fn refused(&mut self, line: u64, reason: &RepositoryError) {
         let _ = (line, reason);
     }
 
@@ -127,15 +97,15 @@ pub trait IngestObserver {
     }
 }
 
-/// Takes no notice.
+/// Ignores all of it.
 impl IngestObserver for () {}
 
 /// Why an ingest ended before its input. What it did until then is in each error's summary.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IngestError {
-    /// An event could not be recorded. Whatever was under way besides has been waited for and
-    /// acknowledged; nothing was submitted after the error was seen.
+    /// An event could not be recorded, for a reason that is not its own. Whatever was under way besides has
+    /// been waited for and acknowledged; nothing was submitted after the error was seen.
     #[error("cannot record the event of line {line}")]
     Repository {
         /// The first line of the call that failed.
@@ -182,8 +152,9 @@ impl IngestError {
 /// Records every message of `input`, one gateway payload a line; see
 /// [`parse_line`](crate::gateway::parse_line).
 ///
-/// Lines that cannot be read are told to `observer` and passed over. Any error of the repository
-/// ends the ingest: it has retried by itself what it can.
+/// Lines that cannot be read, and messages that the repository refuses for a reason of their own, are
+/// reported to `observer` and passed over. Any other error of the repository ends the ingest: it has
+/// retried by itself what it can.
 ///
 /// `input` is best given a buffer of 64 KiB: with the usual 8 KiB, handing lines over to the runtime
 /// costs as much as parsing them.

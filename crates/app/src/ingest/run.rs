@@ -19,33 +19,69 @@ use super::{IngestError, IngestObserver, IngestSummary};
 /// What the repository answered to one call.
 pub(super) struct Answer {
     call: Vec<Pending>,
-    result: Result<Vec<EventOutcome>, RepositoryError>,
+    /// For the events of the call, in order; for all of them unless the call ended early.
+    results: Vec<Result<EventOutcome, RepositoryError>>,
+    /// Why the call ended early.
+    failure: Option<RepositoryError>,
     took: Duration,
 }
 
 pub(super) async fn submit(service: &ActivityMeterService, call: Vec<Pending>) -> Answer {
     let submitted = Instant::now();
-    let result = match call.as_slice() {
-        [one] => service.record(one.event).await.map(|outcome| vec![outcome]),
+    let mut results = Vec::with_capacity(call.len());
+    let mut failure = None;
+    // A call is recorded whole or not at all. So one that is refused is halved until the event that is
+    // refused stands alone, and the others are recorded in their order.
+    let mut parts = vec![call.as_slice()];
+    while let Some(part) = parts.pop() {
+        match record(service, part).await {
+            Ok(outcomes) => results.extend(outcomes.into_iter().map(Ok)),
+            Err(error) if error.kind() == RepositoryErrorKind::InvalidRequest => {
+                if part.len() == 1 {
+                    results.push(Err(error));
+                } else {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+            }
+            // All events of a call are of one member, and fail alike.
+            Err(error) if error.kind() == RepositoryErrorKind::InvalidData => {
+                results.extend(part.iter().map(|_| Err(error.clone())));
+            }
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
+        }
+    }
+    Answer {
+        results,
+        failure,
+        took: submitted.elapsed(),
+        call,
+    }
+}
+
+async fn record(
+    service: &ActivityMeterService,
+    part: &[Pending],
+) -> Result<Vec<EventOutcome>, RepositoryError> {
+    let outcomes = match part {
+        [one] => vec![service.record(one.event).await?],
         many => {
-            service
-                .record_many(many.iter().map(|pending| pending.event).collect())
-                .await
+            let events = many.iter().map(|pending| pending.event).collect();
+            service.record_many(events).await?
         }
     };
-    let took = submitted.elapsed();
+    if outcomes.len() == part.len() {
+        return Ok(outcomes);
+    }
     // What a repository with this defect recorded is anybody's guess.
-    let result = result.and_then(|outcomes| {
-        if outcomes.len() == call.len() {
-            return Ok(outcomes);
-        }
-        let message = format!("{} outcomes came for {} events", outcomes.len(), call.len());
-        Err(RepositoryError::new(
-            RepositoryErrorKind::OutcomeUnknown,
-            message,
-        ))
-    });
-    Answer { call, result, took }
+    let message = format!("{} outcomes came for {} events", outcomes.len(), part.len());
+    Err(RepositoryError::new(
+        RepositoryErrorKind::OutcomeUnknown,
+        message,
+    ))
 }
 
 /// Why a run ends early.
@@ -135,9 +171,10 @@ impl<'a, O: IngestObserver> Run<'a, O> {
                         return call;
                     }
                 }
-                Ok(GatewayLine::Ignored(_)) => {
+                Ok(GatewayLine::Ignored(reason)) => {
                     self.summary.lines += 1;
                     self.summary.ignored += 1;
+                    self.summary.ignored_lines.count(reason);
                 }
                 Err(reason) => {
                     self.summary.lines += 1;
@@ -148,22 +185,39 @@ impl<'a, O: IngestObserver> Run<'a, O> {
         }
     }
 
-    /// Deals with an answer. Answers the next call to submit for its member.
+    /// Deals with an answer. Returns the next call to submit for its member.
     pub(super) fn settle(&mut self, answer: Answer) -> Option<Vec<Pending>> {
-        match answer.result {
-            Ok(outcomes) => {
-                self.latency.record_many(answer.took, outcomes.len() as u64);
-                for (pending, outcome) in answer.call.iter().zip(outcomes) {
+        let recorded = answer
+            .results
+            .iter()
+            .filter(|result| result.is_ok())
+            .count();
+        self.latency.record_many(answer.took, recorded as u64);
+        let unanswered = answer.call.get(answer.results.len());
+        for (pending, result) in answer.call.iter().zip(answer.results) {
+            match result {
+                Ok(outcome) => {
                     self.count(outcome);
                     self.acknowledge(pending.event.id);
                 }
-            }
-            Err(source) => {
-                let line = answer.call.first().map_or(0, |pending| pending.line);
-                self.fail(Failure::Repository { line, source });
+                Err(reason) => self.refuse(pending.line, &reason),
             }
         }
+        if let Some(source) = answer.failure {
+            let line = unanswered.map_or(0, |pending| pending.line);
+            self.fail(Failure::Repository { line, source });
+        }
         self.lanes.settle(&answer.call)
+    }
+
+    fn refuse(&mut self, line: u64, reason: &RepositoryError) {
+        self.summary.lines += 1;
+        if reason.kind() == RepositoryErrorKind::InvalidData {
+            self.summary.failed += 1;
+        } else {
+            self.summary.rejected += 1;
+        }
+        self.observer.refused(line, reason);
     }
 
     fn count(&mut self, outcome: EventOutcome) {

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use roas_app::ingest::{IngestError, IngestObserver, ingest};
-use roas_domain::testing::{MemoryRepository, MockActivityRepository};
-use roas_domain::{EventId, EventOutcome, RepositoryErrorKind};
+use roas_domain::testing::fixtures::{MIDNIGHT, at};
+use roas_domain::testing::{ManualClock, MemoryRepository, MockActivityRepository};
+use roas_domain::{DEFAULT_MAX_CLOCK_SKEW, EventId, EventOutcome, RepositoryErrorKind};
 
 use crate::support::{Failing, Notes, Unsteady, line, options, service};
 
@@ -66,6 +68,72 @@ async fn an_error_of_the_repository_ends_it_with_acknowledgements_for_what_was_r
                 assert_eq!(recorded, summary.acknowledged());
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_member_whose_data_cannot_be_read_fails_alone_and_the_rest_goes_on() {
+    let failing = Failing {
+        id: 250,
+        kind: RepositoryErrorKind::InvalidData,
+    };
+    for in_flight in [1, 64] {
+        let (service, repository) = service(Unsteady::new(7, in_flight, Some(failing)));
+        let mut notes = Notes::default();
+        let summary = ingest(input(), &service, &options(in_flight), &mut notes)
+            .await
+            .unwrap();
+        assert!(summary.is_balanced() && !summary.is_rejected_whole());
+        assert_eq!(
+            (summary.lines, summary.rejected, summary.failed),
+            (EVENTS, 0, notes.refused.len() as u64)
+        );
+        let failed = notes.refused.iter().map(|(line, _)| *line);
+        assert!(failed.clone().any(|line| line == 250));
+        assert!(failed.clone().all(|line| line % 7 == 250 % 7), "one member");
+        assert!(in_flight > 1 || failed.clone().eq([250]));
+        let recorded: BTreeSet<u64> = failed.chain(notes.acknowledged.iter().copied()).collect();
+        assert!(recorded.into_iter().eq(1..=EVENTS));
+        let counts = repository.inner().snapshot().unwrap().counts();
+        assert_eq!(counts.messages, summary.acknowledged());
+    }
+}
+
+#[tokio::test]
+async fn messages_whose_time_lies_too_far_ahead_are_rejected_and_the_rest_counts_as_without_them() {
+    let clock = Arc::new(ManualClock::new(at(MIDNIGHT)));
+    let ahead = |id: u64| id % 13 == 5;
+    let lines = |ids: &mut dyn Iterator<Item = u64>| -> Cursor<String> {
+        let seconds = |id| {
+            if ahead(id) {
+                10_000_000
+            } else {
+                -id.cast_signed() * 31
+            }
+        };
+        Cursor::new(
+            ids.map(|id| line(id, id % 3 + 1, seconds(id)) + "\n")
+                .collect(),
+        )
+    };
+    let (sound, expected) = service(MemoryRepository::new());
+    let without = lines(&mut (1..=EVENTS).filter(|id| !ahead(*id)));
+    ingest(without, &sound, &options(1), &mut ()).await.unwrap();
+
+    for in_flight in [1, 1_024] {
+        let limited = MemoryRepository::new().with_clock(clock.clone(), DEFAULT_MAX_CLOCK_SKEW);
+        let (service, repository) = service(limited);
+        let mut notes = Notes::default();
+        let all = lines(&mut (1..=EVENTS));
+        let summary = ingest(all, &service, &options(in_flight), &mut notes)
+            .await
+            .unwrap();
+        let mut refused: Vec<_> = notes.refused.iter().map(|(line, _)| *line).collect();
+        refused.sort_unstable();
+        assert!(refused.into_iter().eq((1..=EVENTS).filter(|id| ahead(*id))));
+        assert_eq!(summary.rejected, notes.refused.len() as u64);
+        assert!(summary.is_balanced() && summary.failed == 0, "{summary:?}");
+        assert_eq!(repository.snapshot().unwrap(), expected.snapshot().unwrap());
     }
 }
 

@@ -39,6 +39,57 @@ async fn an_empty_input_is_no_line() {
 }
 
 #[tokio::test]
+async fn system_messages_do_not_count() {
+    let input = include_str!("../fixtures/gateway/system_only.ndjson");
+    let (summary, notes) = summary_of(input).await;
+    assert_eq!(
+        (summary.scored, summary.ignored, summary.rejected),
+        (1, 13, 0)
+    );
+    assert_eq!(summary.ignored_lines.system, 13);
+    assert_eq!(notes.acknowledged.len(), 1);
+}
+
+#[tokio::test]
+async fn half_a_surrogate_pair_in_a_key_rejects_nothing() {
+    let input = include_str!("../fixtures/gateway/surrkey.ndjson");
+    let (summary, _) = summary_of(input).await;
+    assert_eq!((summary.lines, summary.scored), (1, 1));
+}
+
+#[tokio::test]
+async fn events_of_any_size_are_ignored_between_messages() {
+    let members = format!("[{}{{}}]", r#"{"user":{"id":"7"}},"#.repeat(200_000));
+    let input = format!(
+        "{}\n{{\"t\":\"GUILD_CREATE\",\"s\":1,\"op\":0,\"d\":{{\"members\":{members}}}}}\n{}\n\
+         {{\"op\":0,\"d\":{{\"members\":{members}}},\"t\":\"GUILD_MEMBERS_CHUNK\"}}\n",
+        line(1, 7, 0),
+        line(2, 8, 0)
+    );
+    let (summary, _) = summary_of(input).await;
+    assert_eq!(
+        (summary.scored, summary.ignored, summary.rejected),
+        (2, 2, 0)
+    );
+    assert_eq!(summary.ignored_lines.other_event, 2);
+}
+
+#[tokio::test]
+async fn an_input_is_rejected_whole_where_every_line_with_something_in_it_is() {
+    for (input, whole) in [
+        (String::new(), false),
+        ("\n\n".to_owned(), false),
+        ("x".to_owned(), true),
+        ("\n[\n\nx\n".to_owned(), true),
+        ("x\n{\"op\":11}\n".to_owned(), false),
+        (format!("x\n{}", line(1, 7, 0)), false),
+    ] {
+        let (summary, _) = summary_of(input.clone()).await;
+        assert_eq!(summary.is_rejected_whole(), whole, "{input:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_last_line_need_not_end() {
     let (summary, notes) = summary_of(format!("{}\n{}", line(1, 7, 0), line(2, 8, 0))).await;
     assert_eq!((summary.lines, summary.scored), (2, 2));

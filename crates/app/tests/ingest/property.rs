@@ -5,7 +5,7 @@ use std::io::{BufReader, Cursor};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use roas_app::gateway::{GatewayLine, parse_line};
+use roas_app::gateway::{GatewayLine, IgnoredReason, parse_line};
 use roas_app::ingest::{IngestSummary, ingest};
 use roas_domain::EventOutcome;
 use roas_domain::testing::Model;
@@ -36,7 +36,13 @@ fn sequentially(lines: &[String]) -> (Model, IngestSummary) {
                 EventOutcome::CoolingDown(_) => summary.cooling_down += 1,
                 EventOutcome::Duplicate => summary.duplicate += 1,
             },
-            Ok(GatewayLine::Ignored(_)) => summary.ignored += 1,
+            Ok(GatewayLine::Ignored(reason)) => {
+                summary.ignored += 1;
+                match reason {
+                    IgnoredReason::Blank => summary.ignored_lines.blank += 1,
+                    _ => summary.ignored_lines.other_event += 1,
+                }
+            }
             Err(_) => summary.rejected += 1,
         }
     }

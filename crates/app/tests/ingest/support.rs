@@ -49,17 +49,22 @@ pub(crate) fn service<R: ActivityRepository + 'static>(
     )
 }
 
-/// Writes all down that an observer is told.
+/// Writes down all that an observer receives.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Notes {
     pub(crate) acknowledged: Vec<u64>,
     pub(crate) rejected: Vec<(u64, LineError)>,
+    pub(crate) refused: Vec<(u64, RepositoryErrorKind)>,
     pub(crate) progress: Vec<(u64, u64)>,
 }
 
 impl IngestObserver for Notes {
     fn rejected(&mut self, line: u64, reason: &LineError) {
         self.rejected.push((line, reason.clone()));
+    }
+
+    fn refused(&mut self, line: u64, reason: &RepositoryError) {
+        self.refused.push((line, reason.kind()));
     }
 
     fn progress(&mut self, bytes: u64, lines: u64) {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Folder, keys, message};
+use crate::support::{Answer, Folder, fixture, keys, message};
 
 fn lines(ids: impl Iterator<Item = u64>) -> String {
     ids.map(|id| message(id, 5, 60 + id % 7, "2025-08-22T00:00:00Z") + "\n")
@@ -78,7 +78,9 @@ fn stdin_is_read_and_an_empty_input_is_a_good_one() {
             "duplicate",
             "elapsed_ms",
             "events_per_s",
+            "failed",
             "ignored",
+            "ignored_lines",
             "latency_us",
             "lines",
             "rejected",
@@ -141,6 +143,136 @@ fn rejected_lines_are_named_and_only_strictness_minds_them() {
 
     folder.write("good.ndjson", lines(1..4));
     folder.run("ingest good.ndjson --strict").text();
+}
+
+/// What is rejected whole exits with 3 and says what it looks like; the last line says what to do.
+#[test]
+fn an_input_that_is_something_else_is_named_and_exits_with_3() {
+    let raw = r#"{"id":"1","author":{"id":"2"},"timestamp":"2025-08-22T00:00:00Z"}"#;
+    let utf_16: Vec<u8> = lines(1..3)
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (input, looks, advice) in [
+        (b"[\n{}\n]\n".to_vec(), "one JSON array", "jq -c '.[]'"),
+        (
+            format!("[{raw},{raw}]").into(),
+            "one JSON array of messages without",
+            "jq -c '.[] | {op: 0",
+        ),
+        (
+            format!("{raw}\n{raw}\n").into(),
+            "messages without the gateway's envelope",
+            "d: (. + {guild_id",
+        ),
+        (
+            b"{\n\"guild\": {\"id\": \"1\"},\n\"channel\": {}\n}".to_vec(),
+            "DiscordChatExporter",
+            "jq -c '.guild.id",
+        ),
+        (b"a,b,c\n1,2,3\n".to_vec(), "CSV", "export it as JSON"),
+        (utf_16, "UTF-16", "iconv -f UTF-16"),
+        (b"nothing\n".to_vec(), "expected one JSON object", "--help"),
+    ] {
+        let folder = Folder::new();
+        folder.write("in.ndjson", &input);
+        let answer = folder.run("ingest in.ndjson --json");
+        assert_eq!(answer.code, Some(3), "{answer:?}");
+        let report = answer.object();
+        assert_eq!(report["rejected"], report["lines"], "{report}");
+        let last = answer.stderr.lines().last().unwrap();
+        let expected = "roas: no line of in.ndjson is a gateway payload: ";
+        assert!(last.starts_with(expected), "{last}");
+        assert!(last.contains(looks) && last.contains(advice), "{last}");
+    }
+}
+
+/// What cannot hold one good line is refused at its beginning; of a file, before a database is made.
+#[test]
+fn a_compressed_input_or_a_database_is_refused_at_its_beginning() {
+    for (input, looks) in [
+        (&b"\x1F\x8B\x08\0\n\n"[..], "gzip; `gzip -dc"),
+        (b"SQLite format 3\0\n", "a SQLite database; `roas --db"),
+        (b"\xFF\xFE{\0\n\0", "text in UTF-16; `iconv"),
+    ] {
+        let folder = Folder::new();
+        folder.write("in", input);
+        let answer = folder.run("ingest in --json");
+        assert!(answer.line_with_code(3).contains(looks), "{answer:?}");
+        assert_eq!(folder.names(), ["in"]);
+
+        let mut child = folder.spawn("ingest - --json");
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let answer = Answer::from(child.wait_with_output().unwrap());
+        let line = answer.line_with_code(3);
+        assert!(line.contains("stdin") && line.contains(looks), "{line}");
+    }
+}
+
+#[test]
+fn blank_lines_alone_are_no_fault() {
+    let folder = Folder::new();
+    folder.write("in", "\n\n");
+    assert_eq!(folder.json("ingest in")["ignored_lines"]["blank"], 2);
+}
+
+#[test]
+fn a_summary_says_why_lines_were_ignored() {
+    let folder = Folder::new();
+    let input = fixture("gateway/system_only.ndjson");
+    let line = format!("ingest {}", input.display());
+    let report = folder.json(&line);
+    assert_eq!(
+        (&report["scored"], &report["ignored"]),
+        (&1.into(), &13.into())
+    );
+    assert_eq!(report["ignored_lines"]["system"], 13);
+    let text = folder.run(&line);
+    assert!(text.text().contains("13 (13 system messages)"), "{text:?}");
+}
+
+#[test]
+fn one_message_from_the_future_is_rejected_and_the_rest_counts_as_without_it() {
+    let input = std::fs::read_to_string(fixture("gateway/fut.ndjson")).unwrap();
+    let without: Vec<_> = input
+        .lines()
+        .filter(|line| !line.contains("2052-"))
+        .collect();
+    let without = without.join("\n");
+    let [with, control] = [Folder::new(), Folder::new()];
+    with.write("in", &input);
+    control.write("in", &without);
+    let answer = with.run("ingest in --json");
+    let report = answer.json();
+    let expected = control.json("ingest in");
+    assert_eq!(report["rejected"], 1);
+    for key in ["scored", "cooling_down", "ignored"] {
+        assert_eq!(report[key], expected[key], "{key}");
+    }
+    assert!(
+        answer
+            .stderr
+            .starts_with("line 2: the time 2052-08-22T00:00:00Z lies "),
+        "{answer:?}"
+    );
+    assert_eq!(answer.stderr.lines().count(), 1, "{answer:?}");
+    let board = "leaderboard --guild 743430870758460727 --at 2025-08-23T00:00:00Z";
+    assert_eq!(with.json(board), control.json(board));
+
+    // The rejected one was not remembered, and counts once the limit is off.
+    with.write("roas.toml", "max_clock_skew_seconds = 'off'");
+    assert_eq!(with.json("ingest in")["scored"], 1);
+    // All of them: the clock is wrong, and not the input's format.
+    let ahead = message(1, 5, 60, "2052-08-22T00:00:00Z");
+    control.write("ahead", ahead);
+    let answer = control.run("ingest ahead");
+    assert_eq!(answer.code, Some(3), "{answer:?}");
+    assert_eq!(answer.stderr.lines().count(), 1, "{answer:?}");
+    let answer = control.run("adjust --guild 1 --user 2 --delta 1 --at 2052-08-22T00:00:00Z");
+    assert!(
+        answer.failure().contains("2052-08-22T00:00:00Z"),
+        "{answer:?}"
+    );
 }
 
 #[cfg(target_os = "linux")]
