@@ -100,7 +100,7 @@ pub(crate) enum Command {
         would keep of them, rows without a usable key, times in milliseconds, scores out of range, \
         size, integrity, and the disk space a migration needs.\n\n\
         Changes nothing. Exit code 0: clean; 4: a migration would have to merge or quarantine rows, \
-        or the file is damaged.\n\n\
+        or the file is damaged or empty, or a table of another module cannot be checked.\n\n\
         Examples:\n  \
         roas audit --db old-bot.db\n  \
         roas audit --db old-bot.db --json"
@@ -177,8 +177,10 @@ pub(crate) enum Command {
     /// Check the database: every page, the references, the history
     #[command(
         long_about = "Checks every page and index, references between tables, and the history of \
-        migrations against the tables; beside running writers, changing nothing.\n\n\
-        Exit code 0: all is well; 4: something is wrong, and named.\n\n\
+        migrations against the tables; beside running writers, changing nothing. A fault in a table \
+        of another module is a finding about that table.\n\n\
+        Exit code 0: all is well; 4: something is wrong, and named: also a file that is cut off, \
+        empty or no database, and a schema newer than this program.\n\n\
         Example:\n  \
         roas --db bot.db check --json"
     )]

@@ -21,6 +21,14 @@ pub(super) fn audit(context: &Context<'_>) -> Result<ExitCode, Failure> {
     })
 }
 
+/// What a file holds, in words.
+pub(super) fn contents(contents: Option<Contents>) -> String {
+    contents.map_or_else(
+        || "nothing that can be read".to_owned(),
+        |contents| contents.to_string(),
+    )
+}
+
 #[derive(Debug, Serialize)]
 struct AuditReport {
     path: String,
@@ -54,6 +62,10 @@ struct AuditReport {
     disk_needed_bytes: u64,
     /// `ok`, or what SQLite found.
     integrity: String,
+    /// Tables that SQLite could not check, and why.
+    unchecked: Vec<String>,
+    #[serde(skip)]
+    readable: bool,
 }
 
 /// Where the rows of one kind go.
@@ -90,7 +102,7 @@ impl AuditReport {
         let [max, sum, latest] = audit.sum_scores;
         Self {
             findings: audit.has_findings(),
-            contents: audit.contents.to_string(),
+            contents: contents(audit.contents),
             version: audit.version,
             pending: audit.pending.iter().map(ToString::to_string).collect(),
             source_rows: takeover.members.source,
@@ -131,11 +143,13 @@ impl AuditReport {
                 })
                 .collect(),
             database_bytes: audit.database_bytes,
-            disk_needed_bytes: if matches!(audit.contents, Contents::Legacy(_)) {
+            disk_needed_bytes: if matches!(audit.contents, Some(Contents::Legacy(_))) {
                 audit.disk_needed_bytes
             } else {
                 0
             },
+            unchecked: audit.unchecked.clone(),
+            readable: audit.contents.is_some(),
             integrity: if audit.damage.is_empty() {
                 "ok".to_owned()
             } else {
@@ -143,6 +157,18 @@ impl AuditReport {
             },
             path: audit.path.display().to_string(),
         }
+    }
+}
+
+impl AuditReport {
+    fn unreadable_text(&self) -> String {
+        let facts = facts([
+            ("database", self.path.clone()),
+            ("contents", self.contents.clone()),
+            ("size", bytes(self.database_bytes)),
+            ("integrity", self.integrity.clone()),
+        ]);
+        facts + "Stop the users of the file, keep a copy of it, and restore a backup.\n"
     }
 }
 
@@ -184,6 +210,9 @@ impl KindRows {
 
 impl Report for AuditReport {
     fn text(&self, style: Style) -> String {
+        if !self.readable {
+            return self.unreadable_text();
+        }
         let mut text = facts([
             ("database", self.path.clone()),
             ("contents", self.contents.clone()),
@@ -220,6 +249,9 @@ impl Report for AuditReport {
             });
             text += &table(style, &columns, rows);
         }
+        for what in &self.unchecked {
+            let _ = writeln!(text, "Cannot be checked: {what}");
+        }
         for reason in &self.quarantine {
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -230,7 +262,12 @@ impl Report for AuditReport {
                 reason.fault
             );
         }
-        let _ = if self.pending.is_empty() {
+        let _ = if !self.readable {
+            writeln!(
+                text,
+                "Stop the users of the file, keep a copy of it, and restore a backup."
+            )
+        } else if self.pending.is_empty() {
             writeln!(text, "`roas migrate` has nothing to do here.")
         } else {
             writeln!(

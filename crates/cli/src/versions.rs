@@ -7,6 +7,7 @@ use roas_db::migration::{CheckReport, RepairReport, RollbackOptions, RollbackRep
 use serde::Serialize;
 
 use super::args::RollbackArgs;
+use super::audit::contents;
 use super::output::{Report, Style};
 use super::{Context, FOUND};
 use crate::error::Failure;
@@ -125,7 +126,7 @@ impl From<CheckReport> for Checked {
     fn from(report: CheckReport) -> Self {
         Self {
             path: report.path.display().to_string(),
-            contents: report.contents.to_string(),
+            contents: contents(report.contents),
             version: report.version,
             ok: report.findings.is_empty(),
             findings: report.findings,

@@ -87,6 +87,15 @@ pub(crate) enum ReaderMode {
     Alone,
 }
 
+impl ReaderMode {
+    const fn flags(self) -> OpenFlags {
+        match self {
+            Self::Beside => OpenFlags::SQLITE_OPEN_READ_ONLY,
+            Self::Alone => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        }
+    }
+}
+
 impl ConnectionFactory {
     /// A factory for the file that `config` names, which need not exist yet.
     pub(crate) fn new(config: &Config) -> Result<Self, OpenError> {
@@ -265,14 +274,23 @@ impl ConnectionFactory {
 
     /// Opens a connection that only reads.
     pub(crate) fn open_reader(&self, mode: ReaderMode) -> Result<Connection, OpenError> {
-        let flags = match mode {
-            ReaderMode::Beside => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            ReaderMode::Alone => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        };
         self.retrying("read", || {
-            let connection = self.open(flags)?;
+            let connection = self.open(mode.flags())?;
             self.apply(&connection, &COMMON_SETTINGS)?;
             self.apply(&connection, &[("query_only", 1)])?;
+            Ok(connection)
+        })
+    }
+
+    /// Opens a connection that reads a damaged file as far as it goes: with `writable_schema` SQLite
+    /// passes over a schema or a size that cannot be right, for which it refuses the file otherwise.
+    pub(crate) fn open_salvaging_reader(&self, mode: ReaderMode) -> Result<Connection, OpenError> {
+        self.retrying("read", || {
+            let connection = self.open(mode.flags())?;
+            for setting in ["writable_schema", "query_only"] {
+                connection.pragma_update(None, setting, 1)?;
+            }
+            connection.pragma_update(None, "trusted_schema", 0)?;
             Ok(connection)
         })
     }

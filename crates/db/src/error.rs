@@ -323,6 +323,17 @@ impl OpenError {
         }
     }
 
+    /// The error about `original`, where it is about what was found in a copy of it.
+    pub(crate) fn of_copy(mut self, original: &Path) -> Self {
+        if let Self::Damaged { path, .. }
+        | Self::NotADatabase { path }
+        | Self::Migration { path, .. } = &mut self
+        {
+            original.clone_into(path);
+        }
+        self
+    }
+
     /// What it means for whoever asked for something else than to open the file.
     pub(crate) fn kind(&self) -> RepositoryErrorKind {
         match self {

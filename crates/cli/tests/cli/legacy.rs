@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::support::{Answer, Folder, bytes, fixture};
+use crate::support::{Folder, bytes, fixture};
 
 const FIXTURES: [(&str, &str); 3] = [
     ("v23-meter", "2.3"),
@@ -171,20 +171,6 @@ fn backups_come_back_and_nothing_is_overwritten_unasked() {
             .failure()
             .contains("nowhere.db")
     );
-}
-
-#[test]
-fn a_damaged_file_is_found_by_a_check() {
-    let folder = old("v241-primary-key");
-    folder.run("migrate").text();
-    let mut content = bytes(&folder.path("roas.db"));
-    let page = content.len() - 4096;
-    content[page..].fill(0x5a);
-    folder.write("roas.db", content);
-    let answer: Answer = folder.run("check --json");
-    assert_eq!(answer.code, Some(4), "{answer:?}");
-    assert_eq!(answer.object()["ok"], false);
-    assert_eq!(folder.run("check").code, Some(4));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
 mod configuration;
+mod damaged;
 mod demo;
 mod files;
 mod gateway;

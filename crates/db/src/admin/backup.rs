@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
+use crate::admin::integrity::{Integrity, is_damage};
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
-use crate::error::{Failure, OpenError};
+use crate::error::OpenError;
 use crate::files::with_suffix;
 use crate::files::{Existing, Partial, sync_folder};
 use crate::migration::{self, Contents};
@@ -56,6 +57,7 @@ pub fn backup(
 ) -> Result<BackupReport, OpenError> {
     let started = Instant::now();
     let factory = ConnectionFactory::new(config)?;
+    factory.refuse_lost_database()?;
     if !factory.path().exists() {
         return Err(OpenError::Missing {
             path: factory.path().to_owned(),
@@ -223,8 +225,9 @@ pub(crate) fn fill(
             .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
             .map_err(Into::into)
     })?;
-    check_whole(&to, &mut target, watcher)?;
-    let contents = migration::inspect(&target).map_err(|error| to.sqlite_error("read", error))?;
+    check_copy(factory, &to, &mut target, watcher)?;
+    let contents =
+        migration::inspect(&target).map_err(|error| factory.sqlite_error("read", error))?;
     target
         .close()
         .map_err(|(_, error)| to.sqlite_error("close", error))?;
@@ -232,9 +235,10 @@ pub(crate) fn fill(
     Ok((bytes, contents))
 }
 
-/// Fails where the database that `connection` has open is damaged.
-fn check_whole(
-    factory: &ConnectionFactory,
+/// Fails where a copy of `original` is damaged. It was copied page for page, so the original is.
+fn check_copy(
+    original: &ConnectionFactory,
+    copy: &ConnectionFactory,
     connection: &mut Connection,
     watcher: &Watcher,
 ) -> Result<(), OpenError> {
@@ -248,13 +252,17 @@ fn check_whole(
                 Phase::CheckingCopy,
                 pages * STEPS_PER_CHECKED_PAGE,
             )
-            .map_err(|error| factory.sqlite_error("check", error))?;
-        damage(&following).map_err(|error| factory.sqlite_error("check", error))?
+            .map_err(|error| copy.sqlite_error("check", error).of_copy(original.path()))?;
+        Integrity::of(&following)
+            .map_err(|error| copy.sqlite_error("check", error).of_copy(original.path()))?
     };
-    match found.into_iter().next() {
+    for table in found.unchecked {
+        tracing::warn!(path = %original.path().display(), %table, "a table could not be checked");
+    }
+    match found.damage.into_iter().next() {
         None => Ok(()),
         Some(finding) => Err(OpenError::Damaged {
-            path: factory.path().to_owned(),
+            path: original.path().to_owned(),
             finding,
         }),
     }
@@ -262,14 +270,6 @@ fn check_whole(
 
 /// About how many steps of the virtual machine SQLite takes to check a page.
 pub(crate) const STEPS_PER_CHECKED_PAGE: u64 = 400;
-
-/// What SQLite's own check of the whole file finds; empty where all is well.
-pub(crate) fn damage(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare("PRAGMA integrity_check(20)")?;
-    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-    rows.filter(|row| !matches!(row, Ok(text) if text == "ok"))
-        .collect()
-}
 
 /// Moves all that is in the WAL or the journal of a database that is about to be replaced into it, so
 /// that nothing of it is left to be played into its successor. Answers a connection that shuts
@@ -289,16 +289,6 @@ fn retire(factory: &ConnectionFactory) -> Result<Option<Connection>, OpenError> 
             Ok(None)
         }
         Err(error) => Err(error),
-    }
-}
-
-pub(crate) fn is_damage(error: &OpenError) -> bool {
-    match error {
-        OpenError::NotADatabase { .. }
-        | OpenError::WalWithoutDatabase { .. }
-        | OpenError::Damaged { .. } => true,
-        OpenError::Sqlite { source, .. } => source.failure() == Failure::Corrupt,
-        _ => false,
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::admin::backup::{damage, is_damage};
+use rusqlite::Connection;
+
+use crate::admin::integrity::{
+    Integrity, diagnose, is_about_the_file, is_damage, message, size_fault,
+};
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::error::OpenError;
@@ -14,8 +18,9 @@ use crate::takeover::legacy::Contents;
 pub struct CheckReport {
     /// The file's absolute path.
     pub path: PathBuf,
-    /// What it holds.
-    pub contents: Contents,
+    /// What it holds; `None` where the file is so damaged, or so little a database, that it cannot be
+    /// told.
+    pub contents: Option<Contents>,
     /// The schema's version; 0 where there is none.
     pub version: i32,
     /// What is wrong; empty where all is well.
@@ -25,53 +30,69 @@ pub struct CheckReport {
 /// Checks the database that `config` names: every page and index, references between tables, the
 /// history of migrations against the tables, and that no row of the original bot was lost.
 ///
-/// Reads only, beside running writers. Blocks the calling thread.
+/// A fault in a table of another module is a finding about that table. Reads only, beside running
+/// writers. Blocks the calling thread.
 ///
 /// # Errors
 ///
-/// [`OpenError`] where the file is missing or cannot be read at all.
+/// [`OpenError`] where the file is missing, may not be read, or stays locked. Damage is a finding.
 pub fn check(config: &Config) -> Result<CheckReport, OpenError> {
     let factory = ConnectionFactory::new(config)?;
-    let path = factory.path().to_owned();
-    let connection = match std::fs::metadata(&path) {
-        Ok(_) => factory.open_reader(factory.traceless_mode())?,
-        Err(_) => return Err(OpenError::Missing { path }),
-    };
     let mut report = CheckReport {
-        path,
-        contents: Contents::Empty,
+        path: factory.path().to_owned(),
+        contents: None,
         version: 0,
         findings: Vec::new(),
     };
-    let looked = factory.retrying("check", || {
-        let transaction = connection.unchecked_transaction()?;
-        report.findings = damage(&transaction)?;
-        let broken: i64 =
-            transaction.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
-                row.get(0)
-            })?;
-        if broken > 0 {
-            report
-                .findings
-                .push(format!("{broken} rows refer to rows that are missing"));
-        }
-        Ok(())
-    });
-    // Damage that SQLite cannot look past is a finding as well.
-    match looked {
+    match look_through(&factory, &mut report) {
         Err(error) if is_damage(&error) => {
-            report
-                .findings
-                .push("damaged beyond what the check can read: restore a backup".to_owned());
-            return Ok(report);
+            // What it was about may be among the findings already.
+            for finding in diagnose(&factory, &error) {
+                if !report.findings.contains(&finding) {
+                    report.findings.push(finding);
+                }
+            }
         }
         looked => looked?,
     }
+    Ok(report)
+}
+
+fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result<(), OpenError> {
+    factory.refuse_lost_database()?;
+    if std::fs::metadata(factory.path()).is_err() {
+        return Err(OpenError::Missing {
+            path: report.path.clone(),
+        });
+    }
+    let connection = factory.open_reader(factory.traceless_mode())?;
+    let found = factory.retrying("check", || {
+        let transaction = connection.unchecked_transaction()?;
+        let Integrity { damage, unchecked } = Integrity::of(&transaction)?;
+        let unchecked = unchecked
+            .iter()
+            .map(|what| format!("cannot be checked: {what}"));
+        Ok(size_fault(factory, &transaction)?
+            .into_iter()
+            .chain(damage)
+            .chain(unchecked)
+            .chain(dangling(&transaction)?)
+            .collect::<Vec<_>>())
+    })?;
+    report.findings.extend(found);
     drop(connection);
-    match status(&factory) {
+    match status(factory) {
         Ok((status, obstacle)) => {
-            report.contents = status.contents;
+            report.contents = Some(status.contents);
             report.version = status.version;
+            if status.version > status.latest {
+                let known = status.latest;
+                report.findings.push(format!(
+                    "schema version {} is newer than this program, which knows versions up to {known}: \
+                     use a newer one",
+                    status.version
+                ));
+            }
             report
                 .findings
                 .extend(obstacle.map(|obstacle| obstacle.to_string()));
@@ -79,5 +100,37 @@ pub fn check(config: &Config) -> Result<CheckReport, OpenError> {
         Err(error @ OpenError::ForeignHistory { .. }) => report.findings.push(error.to_string()),
         Err(error) => return Err(error),
     }
-    Ok(report)
+    Ok(())
+}
+
+/// Rows that refer to rows which are missing, and tables whose references cannot be resolved: table by
+/// table, because one of the latter fails the check of all.
+fn dangling(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let tables: Vec<String> = connection
+        .prepare(
+            "SELECT name FROM sqlite_schema AS s WHERE type = 'table' AND EXISTS (
+                SELECT 1 FROM pragma_foreign_key_list(s.name)) ORDER BY name",
+        )?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    let mut statement = connection.prepare(
+        "SELECT parent, count(*) FROM pragma_foreign_key_check(?1) GROUP BY parent ORDER BY parent",
+    )?;
+    let mut findings = Vec::new();
+    for table in tables {
+        let broken = statement
+            .query_map([&table], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect::<rusqlite::Result<Vec<(String, i64)>>>);
+        match broken {
+            Ok(broken) => findings.extend(broken.into_iter().map(|(parent, rows)| {
+                format!("table `{table}`: {rows} rows refer to rows of `{parent}` that are missing")
+            })),
+            Err(error) if is_about_the_file(&error) => findings.push(format!(
+                "table `{table}`: its references cannot be checked: {}",
+                message(&error)
+            )),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(findings)
 }

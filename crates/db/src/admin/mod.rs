@@ -2,4 +2,5 @@
 
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod integrity;
 pub(crate) mod progress;

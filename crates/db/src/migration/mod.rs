@@ -19,6 +19,7 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 
 use crate::admin::backup;
+use crate::admin::integrity::Integrity;
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::{Config, OnOldSchema};
 use crate::connection::{AttemptError, ConnectionFactory, poll_until};
@@ -206,7 +207,8 @@ pub fn rehearse(config: &Config, options: &MigrateOptions) -> Result<MigrationRe
     if !trivial && !report.applied.is_empty() {
         let copy = Partial::new(&with_suffix(factory.path(), "-rehearsal"))?;
         backup::fill(&factory, &copy, &options.watcher)?;
-        (report.applied, report.takeover) = run(&factory.at(copy.path())?, &before, to, options)?;
+        (report.applied, report.takeover) = run(&factory.at(copy.path())?, &before, to, options)
+            .map_err(|error| error.of_copy(factory.path()))?;
     }
     report.elapsed = started.elapsed();
     Ok(report)
@@ -418,9 +420,9 @@ pub(crate) fn verify(
     let steps = pages.unsigned_abs() * backup::STEPS_PER_CHECKED_PAGE;
     let found = watcher
         .follow(connection, Phase::Verifying, steps)
-        .and_then(|following| backup::damage(&following))
+        .and_then(|following| Integrity::of(&following))
         .map_err(|error| factory.sqlite_error("check", error))?;
-    match found.into_iter().next() {
+    match found.damage.into_iter().next() {
         None => Ok(()),
         Some(finding) => Err(OpenError::Damaged {
             path: factory.path().to_owned(),

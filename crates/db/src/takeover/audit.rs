@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use crate::admin::backup::damage;
+use crate::admin::integrity::{Integrity, diagnose, is_damage, size_fault};
 use crate::config::Config;
 use crate::connection::{AttemptError, ConnectionFactory};
 use crate::error::OpenError;
@@ -22,8 +22,9 @@ use crate::takeover::legacy::{Contents, LegacyKind};
 pub struct Audit {
     /// The file's absolute path.
     pub path: PathBuf,
-    /// What was found in it.
-    pub contents: Contents,
+    /// What was found in it; `None` where the file is so damaged, or so little a database, that it cannot
+    /// be told.
+    pub contents: Option<Contents>,
     /// The schema's version; 0 where there is none.
     pub version: i32,
     /// The migrations still due.
@@ -35,6 +36,8 @@ pub struct Audit {
     pub disk_needed_bytes: u64,
     /// What SQLite's own check of the whole file found; empty where all is well.
     pub damage: Vec<String>,
+    /// Tables of other modules that SQLite could not check, and why.
+    pub unchecked: Vec<String>,
     /// What would become of the original's rows, by the default strategy. Where they were taken over
     /// already: what became of them.
     pub takeover: Takeover,
@@ -83,11 +86,13 @@ pub struct DuplicateKey {
 }
 
 impl Audit {
-    /// Whether a migration would have to merge or quarantine rows, or the file is damaged.
+    /// Whether a migration would have to merge or quarantine rows, or the file is damaged or cannot be
+    /// checked in part.
     #[must_use]
     pub fn has_findings(&self) -> bool {
         !self.damage.is_empty()
-            || matches!(self.contents, Contents::Legacy(_)) && self.takeover.changed_rows()
+            || !self.unchecked.is_empty()
+            || matches!(self.contents, Some(Contents::Legacy(_))) && self.takeover.changed_rows()
     }
 }
 
@@ -98,23 +103,22 @@ impl Audit {
 ///
 /// # Errors
 ///
-/// [`OpenError`] where the file is missing, cannot be read, or is one that no migration would touch.
+/// [`OpenError`] where the file is missing, may not be read, or is one that no migration would touch.
+/// Damage is a finding.
 pub fn audit(config: &Config) -> Result<Audit, OpenError> {
     let factory = ConnectionFactory::new(config)?;
-    let status = checked_status(&factory)?;
     let path = factory.path().to_owned();
-    if status.contents == Contents::Missing {
-        return Err(OpenError::Missing { path });
-    }
     let bytes = |path| fs::metadata(path).map_or(0, |file| file.len());
     let database_bytes = bytes(path.clone()) + bytes(wal_path(&path));
     let mut audit = Audit {
-        contents: status.contents,
-        version: status.version,
-        pending: status.pending,
+        path,
+        contents: None,
+        version: 0,
+        pending: Vec::new(),
         database_bytes,
         disk_needed_bytes: 0,
         damage: Vec::new(),
+        unchecked: Vec::new(),
         takeover: Takeover::default(),
         members: 0,
         daily_messages: 0,
@@ -125,23 +129,49 @@ pub fn audit(config: &Config) -> Result<Audit, OpenError> {
         worst_duplicates: Vec::new(),
         sum_scores: [0.0; 3],
         sum_last_msg: 0,
-        path,
     };
+    match look_through(&factory, &mut audit) {
+        Err(error) if is_damage(&error) => {
+            for finding in diagnose(&factory, &error) {
+                if !audit.damage.contains(&finding) {
+                    audit.damage.push(finding);
+                }
+            }
+        }
+        looked => looked?,
+    }
+    Ok(audit)
+}
+
+fn look_through(factory: &ConnectionFactory, audit: &mut Audit) -> Result<(), OpenError> {
+    let status = checked_status(factory)?;
+    if status.contents == Contents::Missing {
+        return Err(OpenError::Missing {
+            path: audit.path.clone(),
+        });
+    }
+    audit.contents = Some(status.contents);
+    audit.version = status.version;
+    audit.pending = status.pending;
     let connection = factory.open_reader(factory.traceless_mode())?;
     factory.retrying("read", || {
-        audit.damage = damage(&connection)?;
+        let Integrity { damage, unchecked } = Integrity::of(&connection)?;
+        audit.damage = size_fault(factory, &connection)?
+            .into_iter()
+            .chain(damage)
+            .collect();
+        audit.unchecked = unchecked;
         match audit.contents {
-            Contents::Legacy(kind) => {
+            Some(Contents::Legacy(kind)) => {
                 // Copy, rows, and the temporary tables.
-                audit.disk_needed_bytes = 4 * database_bytes;
-                legacy_rows(&connection, kind, &mut audit)
+                audit.disk_needed_bytes = 4 * audit.database_bytes;
+                legacy_rows(&connection, kind, audit)
             }
-            Contents::Ours => own_rows(&connection, &mut audit),
+            Some(Contents::Ours) => own_rows(&connection, audit),
             _ => Ok(()),
         }
         .map_err(AttemptError::from)
-    })?;
-    Ok(audit)
+    })
 }
 
 fn own_rows(connection: &Connection, audit: &mut Audit) -> rusqlite::Result<()> {

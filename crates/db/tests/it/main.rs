@@ -5,6 +5,7 @@
 mod bad_files;
 mod between_transactions;
 mod cancellation;
+mod check;
 mod concurrency;
 mod conformance;
 mod foreign_objects;
