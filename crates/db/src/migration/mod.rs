@@ -516,8 +516,7 @@ pub(crate) fn status(
             let transaction = connection.unchecked_transaction()?;
             let contents = legacy::inspect(&transaction)?;
             let applied = history(&transaction, factory)?;
-            let version = version_of(&applied);
-            let obstacle = match objects::contradiction(&transaction, version)? {
+            let obstacle = match objects::contradiction(&transaction, &applied)? {
                 Some(reason) => Some(Obstacle::HalfMigrated(reason)),
                 None => legacy::unknown_shape(&transaction, contents)?
                     .map(|(table, reason)| Obstacle::UnknownShape(table, reason)),
@@ -566,14 +565,15 @@ pub(crate) fn schema_changed(
     };
     // Whether a table exists is answered from memory, which this brings up to date.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    let version = match history(connection, factory) {
-        Ok(history) => version_of(&history),
+    let history = match history(connection, factory) {
+        Ok(history) => history,
         Err(AttemptError::Sqlite(error)) => return Err(error),
         Err(AttemptError::Open(error)) => return Ok(Some(unavailable(format!(" ({error})")))),
     };
+    let version = version_of(&history);
     if version != latest() {
         return Ok(Some(unavailable(format!(" to version {version}"))));
     }
-    let contradiction = objects::contradiction(connection, version)?;
+    let contradiction = objects::contradiction(connection, &history)?;
     Ok(contradiction.map(|reason| unavailable(format!(" ({reason})"))))
 }

@@ -8,6 +8,7 @@ use refinery::Migration;
 use rusqlite::Connection;
 
 use crate::connection::ConnectionFactory;
+use crate::migration::history::{AppliedMigration, version_of};
 use crate::migration::{insert_history, migrations};
 
 /// A table, index, view or trigger.
@@ -124,16 +125,23 @@ impl Step {
     }
 }
 
-/// What the history, which ends at `version`, says otherwise than the file's tables; `None` where
-/// they agree.
+/// What the history says otherwise than the file's tables, or lacks in the middle; `None` where they
+/// agree.
 pub(crate) fn contradiction(
     connection: &Connection,
-    version: i32,
+    history: &[AppliedMigration],
 ) -> rusqlite::Result<Option<String>> {
+    let version = version_of(history);
     let found = objects(connection)?;
     let steps = steps()?;
     if version > steps.last().map_or(0, |step| step.migration.version()) {
         return Ok(None);
+    }
+    let gap = (1..version).find(|number| history.iter().all(|applied| applied.version != *number));
+    if let Some(number) = gap {
+        return Ok(Some(format!(
+            "its history has version {version}, but version {number} is missing there"
+        )));
     }
     for step in steps {
         let number = step.migration.version();

@@ -74,14 +74,8 @@ pub fn repair(config: &Config) -> Result<RepairReport, OpenError> {
         carry_out(&factory, &connection, &step).map_err(sqlite)?;
         done.push(step.to_string());
     }
-    let left = objects::contradiction(
-        &connection,
-        history(&connection, &factory)
-            .ok()
-            .and_then(|applied| applied.last().map(|last| last.version))
-            .unwrap_or(0),
-    )
-    .map_err(sqlite)?;
+    let history = factory.retrying("read", || history(&connection, &factory))?;
+    let left = objects::contradiction(&connection, &history).map_err(sqlite)?;
     if let Some(reason) = left {
         return Err(OpenError::Irreparable { path, reason });
     }

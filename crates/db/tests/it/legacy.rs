@@ -604,6 +604,22 @@ fn a_history_that_lies_is_noticed_and_mended() {
             true,
         ),
         ("DROP TABLE refinery_schema_history", true),
+        (
+            "DELETE FROM refinery_schema_history WHERE version = 1",
+            true,
+        ),
+        (
+            "DELETE FROM refinery_schema_history WHERE version = 2",
+            true,
+        ),
+        (
+            "DELETE FROM refinery_schema_history WHERE version < 3",
+            true,
+        ),
+        (
+            "DELETE FROM refinery_schema_history WHERE version = 2; DROP TABLE legacy_merged",
+            false,
+        ),
         ("DROP TABLE activity_daily", false),
     ] {
         let (_folder, config) = fixture("v240-duplicates");
