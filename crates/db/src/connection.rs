@@ -9,11 +9,10 @@
 //!
 //! Paths are made absolute and are never read as URIs. Every setting is read back.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -21,6 +20,7 @@ use roas_domain::{Clock, UnixSeconds};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
+use crate::claim::Claim;
 use crate::config::{Config, Durability};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
 use crate::files::{wal_path, with_suffix};
@@ -56,7 +56,7 @@ pub(crate) struct ConnectionFactory {
     migration_wait: Duration,
     /// Since when somebody has waited for what is opened; since it is asked for, where nobody has.
     since: Option<Instant>,
-    _claim: Option<Arc<Claim>>,
+    claim: Option<Arc<Claim>>,
 }
 
 /// How changes reach the file.
@@ -112,15 +112,16 @@ impl ConnectionFactory {
             clock: Arc::clone(&config.clock),
             migration_wait: config.migration_wait,
             since: None,
-            _claim: None,
+            claim: None,
         })
     }
 
-    /// Claims the file for this process's one writer; the claim ends with the last clone.
+    /// Claims the file for this process's one writer; the claim ends with the last clone. Waits, up to
+    /// the policy's deadline, for a database that is closing.
     pub(crate) fn claimed(self) -> Result<Self, OpenError> {
-        let claim = Claim::new(&self.path)?;
+        let claim = Claim::new(&self.path, self.retry.deadline())?;
         Ok(Self {
-            _claim: Some(Arc::new(claim)),
+            claim: Some(Arc::new(claim)),
             ..self
         })
     }
@@ -128,8 +129,15 @@ impl ConnectionFactory {
     /// This factory without the claim, for connections that may outlive the writer.
     pub(crate) fn unclaimed(self) -> Self {
         Self {
-            _claim: None,
+            claim: None,
             ..self
+        }
+    }
+
+    /// The claim on the file ends soon: who opens it waits for that.
+    pub(crate) fn begin_closing(&self) {
+        if let Some(claim) = &self.claim {
+            claim.begin_closing();
         }
     }
 
@@ -179,7 +187,7 @@ impl ConnectionFactory {
     pub(crate) fn at(&self, path: &Path) -> Result<Self, OpenError> {
         Ok(Self {
             path: absolute(path)?,
-            _claim: None,
+            claim: None,
             ..self.clone()
         })
     }
@@ -484,36 +492,6 @@ fn no_room_to_open(error: &rusqlite::Error) -> bool {
             .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
 }
 
-/// The files that this process has open for writing.
-static CLAIMS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-
-/// One process, one writer a file: two would only wait for each other.
-#[derive(Debug)]
-struct Claim {
-    path: PathBuf,
-}
-
-impl Claim {
-    fn new(path: &Path) -> Result<Self, OpenError> {
-        let path = path.to_owned();
-        let mut claims = CLAIMS.lock().unwrap_or_else(PoisonError::into_inner);
-        if claims.insert(path.clone()) {
-            Ok(Self { path })
-        } else {
-            Err(OpenError::AlreadyOpen { path })
-        }
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        CLAIMS
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.path);
-    }
-}
-
 /// Which file a path names, so that one that was moved away or replaced is noticed. Until then
 /// SQLite goes on writing to it, and says that all is well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -538,8 +516,34 @@ impl FileIdentity {
     }
 }
 
+/// Refuses what other programs of SQLite read as a database without a file, or as a URI. Here it would
+/// name a file in the working folder.
+pub(crate) fn refuse_pathless(path: &Path) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.is_empty() {
+        return Err(OpenError::NoPath);
+    }
+    let is_uri = [&b"file:"[..], b"sqlite:"]
+        .iter()
+        .any(|scheme| bytes.starts_with(scheme));
+    let in_memory = bytes == b":memory:"
+        || is_uri
+            && [&b":memory:"[..], b"mode=memory"]
+                .iter()
+                .any(|name| bytes.windows(name.len()).any(|part| part == *name));
+    if in_memory {
+        Err(OpenError::InMemory { path })
+    } else if is_uri {
+        Err(OpenError::Uri { path })
+    } else {
+        Ok(())
+    }
+}
+
 /// The absolute path that `path` names, symbolic links resolved: one file, one name.
 fn absolute(path: &Path) -> Result<PathBuf, OpenError> {
+    refuse_pathless(path)?;
     let io = |source| OpenError::Io {
         path: path.to_owned(),
         doing: "find",

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::config::{Access, Config};
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode};
-use crate::error::{OpenError, closed};
+use crate::error::{Ending, OpenError};
 use crate::files::wal_path;
 use crate::lock::holder::LockHolder;
 use crate::lock::neighbours::{Neighbour, neighbours};
@@ -22,21 +22,25 @@ use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
 use crate::metrics::Meters;
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
-use crate::reader::ReaderPool;
+use crate::reader::{ReaderPool, runtime_or};
 use crate::repository::{SqliteActivityRepository, WriteHandle};
 use crate::wal::checkpoint::Pace;
 use crate::writer::{self, WorkerConfig, Writer, WriterStats};
 
 /// An open database: the writer, the readers and the maintenance of one file.
 ///
-/// One `Database` a file and process; its [`repository`](Self::repository) is what is shared.
-/// Dropping it ends the intake of writes and lets those that are queued finish in the background;
-/// [`close`](Self::close) waits for them.
+/// One `Database` a file and process; its [`repository`](Self::repository) is what is shared, and can
+/// be used from any executor. Dropping it ends the intake of writes and lets those that are queued
+/// finish in the background; [`close`](Self::close) waits for them, and so does the next
+/// [`open`](Self::open) of the file in this process.
 #[derive(Debug)]
 pub struct Database {
     info: DatabaseInfo,
     readers: Arc<ReaderPool>,
     write_side: Option<WriteSide>,
+    ending: Ending,
+    /// The runtime that it was opened in, for callers outside any.
+    runtime: Handle,
 }
 
 /// What only a database that is open for writing has.
@@ -48,6 +52,7 @@ struct WriteSide {
     maintenance: JoinHandle<()>,
     clock: Arc<dyn Clock>,
     max_clock_skew: Option<Duration>,
+    factory: ConnectionFactory,
 }
 
 /// What an open database turned out to be.
@@ -102,19 +107,23 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`OpenError`]; no thread is left running.
+    /// [`OpenError`]; no thread is left running. Where this process has the file open for writing
+    /// already: [`OpenError::AlreadyOpen`] at once; where that `Database` is closing or was dropped,
+    /// [`OpenError::StillClosing`] after the retry policy's deadline.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future does not undo a migration that was begun; it completes.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let path = config.path.clone();
-        let runtime = Handle::current();
+        let Ok(runtime) = Handle::try_current() else {
+            return Err(OpenError::NoRuntime { path });
+        };
         // Here, because a recorder may be the calling thread's alone.
         let meters = Meters::new(path.display().to_string());
         let open = move || match config.access {
-            Access::ReadWrite => Self::open_for_writing(&config, &runtime, meters),
-            Access::ReadOnly => Self::open_for_reading(&config),
+            Access::ReadWrite => Self::open_for_writing(&config, runtime, meters),
+            Access::ReadOnly => Self::open_for_reading(&config, runtime),
         };
         let database = tokio::task::spawn_blocking(open)
             .await
@@ -138,7 +147,7 @@ impl Database {
 
     fn open_for_writing(
         config: &Config,
-        runtime: &Handle,
+        runtime: Handle,
         meters: Meters,
     ) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?.claimed()?;
@@ -168,7 +177,15 @@ impl Database {
         let first = factory.open_reader(ReaderMode::Beside)?;
         // A handle that somebody keeps beyond the end must not keep the file claimed.
         let reading = factory.clone().unclaimed();
-        let readers = ReaderPool::new(reading, ReaderMode::Beside, config.readers, first);
+        let ending = Ending::default();
+        let readers = ReaderPool::new(
+            reading,
+            ReaderMode::Beside,
+            config.readers,
+            first,
+            runtime.clone(),
+            ending.clone(),
+        );
 
         let (wal_watch, jobs, maintenance) =
             maintenance::channel(Pace::new(config.wal_limit_bytes));
@@ -182,6 +199,7 @@ impl Database {
                 wal_watch,
                 runtime: runtime.clone(),
                 meters: meters.clone(),
+                ending: ending.clone(),
             },
             config.queue_capacity,
         );
@@ -202,7 +220,10 @@ impl Database {
         let maintenance = Builder::new()
             .name("roas-maintenance".to_owned())
             .spawn(move || maintenance.run(&caretaker, &maintenance_config))
-            .inspect_err(|_| writer.close())
+            .inspect_err(|_| {
+                factory.begin_closing();
+                writer.close();
+            })
             .map_err(io("start the maintenance of"))?;
         Ok(Self {
             info: DatabaseInfo {
@@ -218,11 +239,14 @@ impl Database {
                 maintenance,
                 clock: Arc::clone(&config.clock),
                 max_clock_skew: config.max_clock_skew,
+                factory,
             }),
+            ending,
+            runtime,
         })
     }
 
-    fn open_for_reading(config: &Config) -> Result<Self, OpenError> {
+    fn open_for_reading(config: &Config, runtime: Handle) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?;
         let status = migration::checked_status(&factory)?;
         let path = factory.path().to_owned();
@@ -248,10 +272,22 @@ impl Database {
         } else {
             JournalMode::Delete
         };
+        let ending = Ending::default();
+        let info = info(&factory, config, journal_mode, status.version);
+        let readers = ReaderPool::new(
+            factory,
+            mode,
+            config.readers,
+            first,
+            runtime.clone(),
+            ending.clone(),
+        );
         Ok(Self {
-            info: info(&factory, config, journal_mode, status.version),
-            readers: Arc::new(ReaderPool::new(factory, mode, config.readers, first)),
+            info,
+            readers: Arc::new(readers),
             write_side: None,
+            ending,
+            runtime,
         })
     }
 
@@ -321,11 +357,11 @@ impl Database {
         let (reply, report) = oneshot::channel();
         let jobs = side.jobs.clone();
         // The thread may be in the middle of a checkpoint, and its queue full.
-        let send = tokio::task::spawn_blocking(move || jobs.send(Job::Round(reply)));
+        let send = runtime_or(&self.runtime).spawn_blocking(move || jobs.send(Job::Round(reply)));
         if !matches!(send.await, Ok(Ok(()))) {
-            return Err(closed());
+            return Err(self.ending.error());
         }
-        report.await.unwrap_or_else(|_| Err(closed()))
+        report.await.unwrap_or_else(|_| Err(self.ending.error()))
     }
 
     /// Ends the intake, carries out what is queued, answers every caller, and closes all
@@ -339,9 +375,15 @@ impl Database {
     ///
     /// Dropping the future does not stop the closing, only the waiting for it.
     pub async fn close(mut self) -> Result<(), RepositoryError> {
+        self.ending.closed();
         let readers = Arc::clone(&self.readers);
         let side = self.write_side.take();
-        let closing = tokio::spawn(async move {
+        if let Some(side) = &side {
+            side.begin_closing();
+        }
+        let runtime = runtime_or(&self.runtime);
+        let joining = runtime.clone();
+        let closing = runtime.spawn(async move {
             let Some(WriteSide {
                 writer,
                 worker,
@@ -353,37 +395,49 @@ impl Database {
                 readers.drain().await;
                 return true;
             };
-            writer.close();
-            let joined = join(worker).await;
+            let joined = join(&joining, worker).await;
             readers.drain().await;
             // The worker is gone, so this was the last sender. The maintenance's connection is the
             // last one, and may write: SQLite then removes the WAL.
             drop(jobs);
-            let joined = joined & join(maintenance).await;
+            let joined = joined & join(&joining, maintenance).await;
             joined && !writer.has_panicked()
         });
+        let unavailable = |why| Err(RepositoryError::new(RepositoryErrorKind::Unavailable, why));
         match closing.await {
             Ok(true) => Ok(()),
-            _ => Err(RepositoryError::new(
-                RepositoryErrorKind::Unavailable,
+            Err(error) if error.is_cancelled() => unavailable(
+                "the tokio runtime shut down while the database was closing; what was acknowledged \
+                 is in the file, and what is queued is still written",
+            ),
+            _ => unavailable(
                 "a thread of the database had panicked; what was acknowledged is in the file",
-            )),
+            ),
         }
     }
 }
 
+impl WriteSide {
+    /// Ends the intake, and lets the next opening of the file wait for the end.
+    fn begin_closing(&self) {
+        self.factory.begin_closing();
+        self.writer.close();
+    }
+}
+
 /// Answers whether the thread ended as it should.
-async fn join(thread: JoinHandle<()>) -> bool {
+async fn join(runtime: &Handle, thread: JoinHandle<()>) -> bool {
     matches!(
-        tokio::task::spawn_blocking(move || thread.join()).await,
+        runtime.spawn_blocking(move || thread.join()).await,
         Ok(Ok(()))
     )
 }
 
 impl Drop for Database {
     fn drop(&mut self) {
+        self.ending.dropped();
         if let Some(side) = &self.write_side {
-            side.writer.close();
+            side.begin_closing();
             self.readers.close();
         }
     }

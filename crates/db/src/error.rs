@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use roas_domain::{RepositoryError, RepositoryErrorKind};
@@ -56,6 +56,27 @@ impl SqliteError {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
+    /// The path is empty.
+    #[error("the path of the database is empty: give the path of a file")]
+    NoPath,
+    /// The path asks for a database in memory.
+    #[error("`{}` names no file: a database is a file, which several connections share; for tests there is `roas_domain::testing::MemoryRepository` (feature `testing`), or a file in a temporary folder", path.display())]
+    InMemory {
+        /// What was given for a path.
+        path: PathBuf,
+    },
+    /// The path is a URI.
+    #[error("`{0}` is a URI: give the path alone, or `./{0}` for a file of that name", path.display())]
+    Uri {
+        /// What was given for a path.
+        path: PathBuf,
+    },
+    /// The database was opened outside a tokio runtime.
+    #[error("cannot open `{}` outside a tokio runtime: call it from an async function that one runs (`#[tokio::main]`, `Runtime::block_on`)", path.display())]
+    NoRuntime {
+        /// The path.
+        path: PathBuf,
+    },
     /// The path names a folder.
     #[error("`{}` is a folder: expected a database file", path.display())]
     IsFolder {
@@ -252,6 +273,15 @@ pub enum OpenError {
     AlreadyOpen {
         /// The path.
         path: PathBuf,
+    },
+    /// A `Database` of this process on the file was closed or dropped, and its writer has not come to
+    /// an end within the policy's deadline.
+    #[error("`{}` is still closing in this process (waited {waited:.1?}): its queued writes are not done yet; try again later", path.display())]
+    StillClosing {
+        /// The path.
+        path: PathBuf,
+        /// How long was waited.
+        waited: Duration,
     },
     /// The SQLite that is linked has a known corruption bug.
     #[error(
@@ -499,8 +529,29 @@ pub(crate) fn outcome_unknown(why: &str) -> RepositoryError {
     )
 }
 
-pub(crate) fn closed() -> RepositoryError {
-    RepositoryError::new(RepositoryErrorKind::Closed, "the database is closed")
+/// How a database came to its end. All its handles share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Ending(Arc<OnceLock<&'static str>>);
+
+impl Ending {
+    /// By `Database::close`.
+    pub(crate) fn closed(&self) {
+        let _ = self.0.set("the database was closed");
+    }
+
+    /// Its `Database` was dropped.
+    pub(crate) fn dropped(&self) {
+        let _ = self.0.set(
+            "the `Database` was dropped, which closes it: keep it for as long as its repositories \
+             are used",
+        );
+    }
+
+    /// The port's error for a call that came too late.
+    pub(crate) fn error(&self) -> RepositoryError {
+        let how = self.0.get().copied().unwrap_or("the database is closed");
+        RepositoryError::new(RepositoryErrorKind::Closed, how)
+    }
 }
 
 #[cfg(test)]

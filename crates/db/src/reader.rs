@@ -23,7 +23,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
 use crate::connection::{ConnectionFactory, ReaderMode};
-use crate::error::{Failure, busy_error, closed, ended_by_itself, is_contended, repository_error};
+use crate::error::{Ending, Failure, busy_error, ended_by_itself, is_contended, repository_error};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Retry, RetryError};
@@ -41,6 +41,9 @@ pub(crate) struct ReaderPool {
     factory: ConnectionFactory,
     mode: ReaderMode,
     size: u32,
+    /// The runtime that the database was opened in, for callers outside any.
+    runtime: Handle,
+    ending: Ending,
     permits: Arc<Semaphore>,
     idle: Mutex<Vec<Connection>>,
     /// Held by the one caller that reads in place.
@@ -55,12 +58,16 @@ impl ReaderPool {
         mode: ReaderMode,
         size: usize,
         first: Connection,
+        runtime: Handle,
+        ending: Ending,
     ) -> Self {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Self {
             factory,
             mode,
             size,
+            runtime,
+            ending,
             permits: Arc::new(Semaphore::new(size as usize)),
             idle: Mutex::new(vec![first]),
             in_place: Mutex::new(()),
@@ -79,9 +86,9 @@ impl ReaderPool {
         let permit = Arc::clone(&self.permits)
             .acquire_owned()
             .await
-            .map_err(|_| closed())?;
+            .map_err(|_| self.ending.error())?;
         let pool = Arc::clone(self);
-        let task = tokio::task::spawn_blocking(move || {
+        let task = runtime_or(&self.runtime).spawn_blocking(move || {
             let result = pool.query(since, doing, query);
             // The connection is back in the pool before the next reader may take one.
             drop(permit);
@@ -226,6 +233,11 @@ fn in_one_transaction<T>(
     Ok(answer)
 }
 
+/// The runtime of the calling task; `other` outside any.
+pub(crate) fn runtime_or(other: &Handle) -> Handle {
+    Handle::try_current().unwrap_or_else(|_| other.clone())
+}
+
 /// Whether others of the runtime's threads go on while this one waits for the disk.
 fn has_other_workers() -> bool {
     Handle::try_current().is_ok_and(|runtime| {
@@ -246,8 +258,8 @@ mod tests {
     use crate::{Config, RetryPolicy};
 
     /// While somebody has the whole file locked.
-    #[test]
-    fn a_reader_that_has_to_be_opened_has_the_time_that_its_caller_has_left() {
+    #[tokio::test]
+    async fn a_reader_that_has_to_be_opened_has_the_time_that_its_caller_has_left() {
         const DEADLINE: Duration = Duration::from_secs(5);
         let folder = tempdir().unwrap();
         let policy = RetryPolicy::aggressive().with_deadline(DEADLINE);
@@ -255,7 +267,8 @@ mod tests {
         migrate(&config).unwrap();
         let factory = ConnectionFactory::new(&config).unwrap();
         let first = factory.open_reader(ReaderMode::Alone).unwrap();
-        let pool = ReaderPool::new(factory, ReaderMode::Alone, 1, first);
+        let (runtime, ending) = (Handle::current(), Ending::default());
+        let pool = ReaderPool::new(factory, ReaderMode::Alone, 1, first, runtime, ending);
         pool.lock_idle().clear();
         let neighbour = pool.factory.open_plain().unwrap();
         neighbour
@@ -276,7 +289,15 @@ mod tests {
         migrate(&config).unwrap();
         let factory = ConnectionFactory::new(&config).unwrap();
         let first = factory.open_reader(ReaderMode::Alone).unwrap();
-        Arc::new(ReaderPool::new(factory, ReaderMode::Alone, size, first))
+        let (runtime, ending) = (Handle::current(), Ending::default());
+        Arc::new(ReaderPool::new(
+            factory,
+            ReaderMode::Alone,
+            size,
+            first,
+            runtime,
+            ending,
+        ))
     }
 
     /// Which thread counted how far.

@@ -12,7 +12,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::admin::integrity::{Integrity, is_damage};
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
-use crate::connection::ConnectionFactory;
+use crate::connection::{ConnectionFactory, refuse_pathless};
 use crate::error::OpenError;
 use crate::files::with_suffix;
 use crate::files::{Existing, Partial, sync_folder};
@@ -308,6 +308,7 @@ fn remove_wal(factory: &ConnectionFactory) -> Result<(), OpenError> {
 /// The absolute path of a file that is to be written. Its folder's symbolic links are resolved, its
 /// own are not.
 fn place_for(target: &Path) -> Result<PathBuf, OpenError> {
+    refuse_pathless(target)?;
     if target.is_dir() {
         return Err(OpenError::IsFolder {
             path: target.to_owned(),

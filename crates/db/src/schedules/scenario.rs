@@ -154,6 +154,7 @@ impl Scenario {
                 ends: self.runtime_ends,
             },
             meters: Meters::new("roas.db"),
+            ending: crate::error::Ending::default(),
         };
         let (writer, worker) = pair(config, self.queue_capacity);
         let (connection, _) = store.factory.open_writer().unwrap();

@@ -31,7 +31,7 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 
 use super::sync::{self, AtomicBool};
-use crate::error::{SqliteError, closed, outcome_unknown};
+use crate::error::{Ending, SqliteError, outcome_unknown};
 use crate::lock::busy::Waited;
 use crate::lock::retry::RetryPolicy;
 use crate::metrics::{Meters, as_f64};
@@ -55,6 +55,7 @@ pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Work
         closing: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
         at_once: AtomicU32::new(0),
+        ending: config.ending.clone(),
         stats: Counters::default(),
         meters: config.meters.clone(),
     });
@@ -75,6 +76,7 @@ pub(crate) struct Shared {
     /// About how many requests in a row were alone in their transactions, and answered so soon that the
     /// next caller need not go to sleep for it.
     at_once: AtomicU32,
+    ending: Ending,
     stats: Counters,
     meters: Meters,
 }
@@ -218,7 +220,7 @@ impl Shared {
                 "the writer has panicked; nothing was applied, open the database anew",
             )
         } else {
-            closed()
+            self.ending.error()
         }
     }
 }

@@ -65,6 +65,7 @@ fn idle(batch_limit: usize) -> (Writer, Idle) {
         wal_watch,
         runtime: tokio::runtime::Handle::current(),
         meters: Meters::new("roas.db"),
+        ending: crate::error::Ending::default(),
     };
     let (writer, worker) = pair(config, QUEUE_CAPACITY);
     let idle = Idle {

@@ -14,7 +14,7 @@ use tracing::field::Empty;
 
 use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
 use crate::error::{
-    Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
+    Ending, Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
 };
 use crate::files::with_suffix;
 use crate::lock::busy;
@@ -44,6 +44,7 @@ pub(crate) struct WorkerConfig {
     pub(crate) wal_watch: WalWatch,
     pub(crate) runtime: Handle,
     pub(crate) meters: Meters,
+    pub(crate) ending: Ending,
 }
 
 /// The worker: owns the receiving end of the queue and, while it runs, the connection.

@@ -17,6 +17,7 @@ mod opening;
 mod overload;
 mod ranks;
 mod recovery;
+mod reopening;
 mod resources;
 mod schema_change;
 mod shutdown;

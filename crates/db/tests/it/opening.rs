@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use roas_db::migration::{Contents, LegacyKind};
-use roas_db::{Access, Config, Database, OnOldSchema, OpenError, RetryPolicy};
+use roas_db::{Access, Config, Database, OnOldSchema, OpenError, RetryPolicy, Watcher};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use tempfile::tempdir;
@@ -215,6 +215,58 @@ fn a_path_is_a_path_and_never_a_uri() {
     let path = folder.path().join("file:roas.db?mode=memory");
     close(open(Config::new(&path)).unwrap());
     assert!(path.exists());
+}
+
+/// SQLite's other programs read these as databases in memory, temporary ones, or URIs. Here they
+/// would become files of these names in the working folder.
+#[test]
+fn what_names_no_file_is_refused() {
+    let in_memory: fn(&OpenError) -> bool = |error| matches!(error, OpenError::InMemory { .. });
+    let uri: fn(&OpenError) -> bool = |error| matches!(error, OpenError::Uri { .. });
+    let no_path: fn(&OpenError) -> bool = |error| matches!(error, OpenError::NoPath);
+    let before = fs::read_dir(".").unwrap().count();
+    for (path, expected) in [
+        (":memory:", in_memory),
+        ("file::memory:", in_memory),
+        ("file::memory:?cache=shared", in_memory),
+        ("file:roas.db?mode=memory&cache=shared", in_memory),
+        ("sqlite::memory:", in_memory),
+        ("", no_path),
+        ("file:roas.db", uri),
+        ("file:///tmp/roas.db?mode=ro", uri),
+        ("sqlite:roas.db", uri),
+        ("sqlite://roas.db?mode=rwc", uri),
+    ] {
+        for access in [Access::ReadOnly, Access::ReadWrite] {
+            let error = open(Config::new(path).access(access)).unwrap_err();
+            assert!(expected(&error), "`{path}`: {error:?}");
+        }
+        let error = roas_db::migration::migrate(&Config::new(path)).unwrap_err();
+        assert!(expected(&error), "`{path}`: {error:?}");
+        let folder = tempdir().unwrap();
+        let target = Path::new(path);
+        close(open(quick(folder.path())).unwrap());
+        let error = roas_db::backup(&quick(folder.path()), target, false, &Watcher::default());
+        assert!(expected(&error.unwrap_err()), "`{path}`");
+        let error = roas_db::restore(&quick(folder.path()), target, true, &Watcher::default());
+        assert!(expected(&error.unwrap_err()), "`{path}`");
+    }
+    assert_eq!(fs::read_dir(".").unwrap().count(), before);
+    let error = open(Config::new(":memory:")).unwrap_err().to_string();
+    assert!(
+        error.contains("roas_domain::testing::MemoryRepository"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_file_of_such_a_name_has_a_path() {
+    let folder = tempdir().unwrap();
+    for name in [":memory:", "file:roas.db", "memory", "a file:b"] {
+        let path = folder.path().join(name);
+        close(open(Config::new(&path)).unwrap());
+        assert!(path.exists());
+    }
 }
 
 #[test]

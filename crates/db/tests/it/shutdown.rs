@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use roas_db::{Config, Database, OpenError};
+use roas_db::{Config, Database};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message_with_id};
 use roas_domain::{ActivityRepository, Effect, EventOutcome, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
@@ -53,16 +53,10 @@ fn is_whole(path: &Path) {
 }
 
 /// Opens the file anew and records an event of another guild. Threads of the database before it may
-/// be ending still, where it was dropped and not closed.
+/// be ending still, where it was dropped and not closed: opening waits for them.
 fn opens_and_records(config: &Config, id: u64) {
     on_runtime(async {
-        let database = loop {
-            match Database::open(config.clone()).await {
-                Ok(database) => break database,
-                Err(OpenError::AlreadyOpen { .. }) => tokio::task::yield_now().await,
-                Err(error) => panic!("{error:?}"),
-            }
-        };
+        let database = Database::open(config.clone()).await.unwrap();
         let event = message_with_id(id, member(7, 1), MIDNIGHT);
         let outcome = database.repository().record(event).await.unwrap();
         assert_ne!(outcome, EventOutcome::Duplicate);
@@ -231,12 +225,15 @@ fn a_runtime_that_takes_the_database_with_it_loses_nothing() {
     let folder = tempdir().unwrap();
     let config = quick(folder.path()).queue_capacity(8).batch_limit(4);
     let (runtime, database, lock) = with_calls_in_flight(&config);
+    let (owned, until_dropped) = std::sync::mpsc::channel::<()>();
     runtime.spawn(async move {
+        let _dropped_after = owned;
         let _its_owner = database;
         std::future::pending::<()>().await;
     });
     runtime.shutdown_background();
     drop(lock);
+    until_dropped.recv().unwrap_err();
 
     opens_and_records(&config, 5_000);
     let stored = stored_ids(config.path());
