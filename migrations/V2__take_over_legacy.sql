@@ -272,10 +272,21 @@ SELECT
     source, source_rowid
 FROM legacy_daily_number
 ORDER BY day, guild, user, messages DESC, source, source_rowid;
--- The guilds that come over, with their settings. Their days are counted in Asia/Taipei. Version 2.3
--- had no settings but one set of rules for all: a message gains 5, and after an hour a score falls by
--- 2 an hour; the maximum and the cooldown were those of 2.4. A guild that only the tables of 2.3 know
--- keeps these rules.
+-- The guilds that come over, and whether version 2.4 has counted in them.
+CREATE TEMP TABLE legacy_era (guild_id INTEGER PRIMARY KEY, in_v24 INTEGER);
+INSERT INTO legacy_era
+SELECT guild_id, max(in_v24) FROM (
+    SELECT DISTINCT guild_id, source = 'activity_meter' AS in_v24
+    FROM legacy_meter_row WHERE guild_id > 0
+    UNION ALL SELECT DISTINCT guild_id, source = 'activity_daily'
+    FROM legacy_daily_row WHERE guild_id > 0
+    UNION ALL SELECT guild_id, 1 FROM legacy_settings
+    UNION ALL SELECT guild_id, source = 'activity_report_channel' FROM legacy_channel)
+GROUP BY guild_id;
+
+-- Their settings. Their days are counted in Asia/Taipei. Version 2.3 had no settings but one set of
+-- rules for all: a message gains 5, and after an hour a score falls by 2 an hour; the maximum and the
+-- cooldown were those of 2.4. A guild that only the tables of 2.3 know keeps these rules.
 CREATE TEMP TABLE legacy_guild (
     guild_id INTEGER PRIMARY KEY, report_channel_id INTEGER, report_hour INTEGER, max_score REAL,
     gain_per_message REAL, decay_after_seconds INTEGER, decay_per_hour REAL, cooldown_seconds INTEGER,
@@ -289,15 +300,7 @@ SELECT g.guild_id, coalesce(s.report_channel_id, c.channel_id) AS report_channel
     coalesce(decay_per_hour, iif(in_v24, 6.0, 2.0)) AS decay_per_hour,
     coalesce(cooldown_seconds, 60) AS cooldown_seconds,
     coalesce(auto_report_enabled, 1) AS auto_report_enabled, 'Asia/Taipei' AS time_zone
-FROM (
-    SELECT guild_id, max(in_v24) AS in_v24 FROM (
-        SELECT DISTINCT guild_id, source = 'activity_meter' AS in_v24
-        FROM legacy_meter_row WHERE guild_id > 0
-        UNION ALL SELECT DISTINCT guild_id, source = 'activity_daily'
-        FROM legacy_daily_row WHERE guild_id > 0
-        UNION ALL SELECT guild_id, 1 FROM legacy_settings
-        UNION ALL SELECT guild_id, source = 'activity_report_channel' FROM legacy_channel)
-    GROUP BY guild_id) AS g
+FROM legacy_era AS g
 LEFT JOIN legacy_settings AS s ON s.guild_id = g.guild_id
 LEFT JOIN legacy_channel AS c ON c.guild_id = g.guild_id;
 -- Up to here.
@@ -541,6 +544,7 @@ DROP VIEW temp.numbered_daily;
 DROP VIEW temp.numbered_report_channel;
 DROP VIEW temp.numbered_activity_report_channel;
 DROP TABLE temp.legacy_guild;
+DROP TABLE temp.legacy_era;
 DROP TABLE temp.legacy_meter_row;
 DROP TABLE temp.legacy_daily_row;
 DROP TABLE temp.legacy_channel;

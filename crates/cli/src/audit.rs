@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use roas_db::migration::{Audit, Contents, Strategy, Takeover};
 use serde::Serialize;
 
+use super::boards::{BoardReport, Replaced};
 use super::output::{Column, Report, Style, bytes, facts, grouped, table};
+use super::query::time;
 use super::{Context, FOUND};
 use crate::error::Failure;
 
@@ -64,6 +66,13 @@ struct AuditReport {
     integrity: String,
     /// Tables that SQLite could not check, and why.
     unchecked: Vec<String>,
+    /// When the scores of the boards are compared, in Unix seconds; 0 where there are none.
+    compared_at: i64,
+    /// The top ten of the largest guilds, before and after.
+    boards: Vec<BoardReport>,
+    /// How many settings are taken over with another value than is stored, and the first of them.
+    replaced_settings: u64,
+    replaced: Vec<Replaced>,
     #[serde(skip)]
     readable: bool,
 }
@@ -150,6 +159,20 @@ impl AuditReport {
             },
             unchecked: audit.unchecked.clone(),
             readable: audit.contents.is_some(),
+            compared_at: audit.comparison.at,
+            boards: audit
+                .comparison
+                .boards
+                .iter()
+                .map(BoardReport::new)
+                .collect(),
+            replaced_settings: audit.comparison.replaced_settings,
+            replaced: audit
+                .comparison
+                .replaced
+                .iter()
+                .map(Replaced::new)
+                .collect(),
             integrity: if audit.damage.is_empty() {
                 "ok".to_owned()
             } else {
@@ -161,6 +184,30 @@ impl AuditReport {
 }
 
 impl AuditReport {
+    fn comparison_text(&self, style: Style) -> String {
+        let mut text = String::new();
+        for replaced in &self.replaced {
+            text += &replaced.line();
+        }
+        let unnamed = self.replaced_settings - self.replaced.len() as u64;
+        if unnamed > 0 {
+            let _ = writeln!(text, "… and {} more such settings", grouped(unnamed));
+        }
+        if self.boards.is_empty() {
+            return text;
+        }
+        let _ = writeln!(
+            text,
+            "Scores at {}, ten minutes after the last message, as the original shows them and as they \
+             will be:",
+            time(self.compared_at)
+        );
+        for (index, board) in self.boards.iter().enumerate() {
+            text += &board.text(style, index == 0);
+        }
+        text
+    }
+
     fn unreadable_text(&self) -> String {
         let facts = facts([
             ("database", self.path.clone()),
@@ -262,12 +309,8 @@ impl Report for AuditReport {
                 reason.fault
             );
         }
-        let _ = if !self.readable {
-            writeln!(
-                text,
-                "Stop the users of the file, keep a copy of it, and restore a backup."
-            )
-        } else if self.pending.is_empty() {
+        text += &self.comparison_text(style);
+        let _ = if self.pending.is_empty() {
             writeln!(text, "`roas migrate` has nothing to do here.")
         } else {
             writeln!(

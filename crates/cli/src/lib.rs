@@ -10,6 +10,7 @@ struct Readme;
 
 mod args;
 mod audit;
+mod boards;
 mod change;
 mod console;
 mod copies;

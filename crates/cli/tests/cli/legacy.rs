@@ -82,6 +82,44 @@ fn an_audit_says_what_the_description_says_and_changes_nothing() {
 }
 
 #[test]
+fn an_audit_shows_the_top_ten_before_and_after_and_the_settings_that_change() {
+    let folder = old("v23-meter");
+    let audit = folder.json("audit");
+    assert_eq!(audit["compared_at"], 1_754_992_333);
+    let boards = audit["boards"].as_array().unwrap();
+    assert_eq!(boards.len(), 3);
+    for board in boards {
+        assert_eq!(board["differing_members"], 0, "{board}");
+        assert_eq!(board["original_above_zero"], board["above_zero"]);
+        for place in board["places"].as_array().unwrap() {
+            assert_eq!(place["original_score"], place["score"], "{place}");
+            assert_eq!(place["original_rank"], place["rank"], "{place}");
+        }
+    }
+    let text = folder.run("audit").stdout;
+    assert!(
+        text.contains(
+            "Guild 375385303789211889: 15 above 0 in the original, 15 here; 0 of 300 differ"
+        ),
+        "{text}"
+    );
+    folder.run("migrate").text();
+    let rules = folder.json("rules --guild 375385303789211889");
+    assert_eq!(
+        (
+            &rules["gain_per_message"],
+            &rules["decay_after_seconds"],
+            &rules["decay_per_hour"]
+        ),
+        (&5.0.into(), &3_600.into(), &2.0.into())
+    );
+
+    let text = old("v240-duplicates").run("audit").stdout;
+    assert!(text.contains("several rows"), "{text}");
+    assert!(text.contains("score out of range"), "{text}");
+}
+
+#[test]
 fn migrating_names_the_copy_and_the_way_back_gives_the_rows_back() {
     let folder = old("v240-duplicates");
     let rehearsed = folder.json("migrate --dry-run");

@@ -30,6 +30,7 @@ use crate::lock::neighbours::neighbours;
 
 pub use crate::admin::check::{CheckReport, check};
 pub use crate::takeover::audit::{Audit, DuplicateKey, Reason, audit};
+pub use crate::takeover::compare::{Board, Comparison, Place, ReplacedSetting};
 use crate::takeover::legacy;
 pub(crate) use crate::takeover::legacy::inspect;
 pub use crate::takeover::legacy::{Contents, LegacyKind};

@@ -15,6 +15,7 @@ use crate::error::OpenError;
 use crate::files::wal_path;
 use crate::migration::{MigrationName, checked_status, migrations};
 use crate::takeover::Takeover;
+use crate::takeover::compare::{Comparison, compare};
 use crate::takeover::legacy::{Contents, LegacyKind};
 
 /// What a database file holds, and what a migration would do with it.
@@ -59,6 +60,8 @@ pub struct Audit {
     pub sum_scores: [f64; 3],
     /// The sum of all times, in seconds; the same by all strategies.
     pub sum_last_msg: i64,
+    /// What members see of it, before and after.
+    pub comparison: Comparison,
 }
 
 /// Why rows would be quarantined.
@@ -129,6 +132,7 @@ pub fn audit(config: &Config) -> Result<Audit, OpenError> {
         worst_duplicates: Vec::new(),
         sum_scores: [0.0; 3],
         sum_last_msg: 0,
+        comparison: Comparison::default(),
     };
     match look_through(&factory, &mut audit) {
         Err(error) if is_damage(&error) => {
@@ -165,7 +169,10 @@ fn look_through(factory: &ConnectionFactory, audit: &mut Audit) -> Result<(), Op
             Some(Contents::Legacy(kind)) => {
                 // Copy, rows, and the temporary tables.
                 audit.disk_needed_bytes = 4 * audit.database_bytes;
-                legacy_rows(&connection, kind, audit)
+                legacy_rows(&connection, kind, audit).and_then(|()| {
+                    audit.comparison = compare(&connection, factory.now())?;
+                    Ok(())
+                })
             }
             Some(Contents::Ours) => own_rows(&connection, audit),
             _ => Ok(()),

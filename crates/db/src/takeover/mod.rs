@@ -4,6 +4,7 @@
 //! and what it tells.
 
 pub(crate) mod audit;
+pub(crate) mod compare;
 pub(crate) mod legacy;
 
 use std::fmt;

@@ -1,12 +1,18 @@
 //! The rules by which the original bot's scores rose and fell come over with its rows.
 
-use roas_db::migration::migrate;
+use std::sync::Arc;
+
+use roas_db::Database;
+use roas_db::migration::{audit, migrate};
+use roas_domain::testing::ManualClock;
+use roas_domain::testing::fixtures::{at, guild};
+use roas_domain::{ActivityRepository, LeaderboardLimit};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 use tempfile::tempdir;
 
 use crate::legacy::fixture;
-use crate::support::{query, quick, raw};
+use crate::support::{on_runtime, query, quick, raw};
 
 /// Guild, gain, grace, decay an hour, cooldown, maximum, report hour: of every guild, in order.
 #[expect(
@@ -116,6 +122,150 @@ fn a_stored_0_meant_the_default_and_becomes_it() {
             "3 0.5 1 0.5 1 10.0 23",
             "4 1.0 300 6.0 60 100.0 8",
             "5 1.0 300 6.0 60 100.0 8",
+        ]
+    );
+}
+
+/// The places that an audit foretells are those of the leaderboard after the migration, and in the
+/// original's file no score changes: 15, 12 and 12 members above 0 ten minutes after the last message.
+/// By the rules of 2.4 they would be 6, 3 and 3.
+#[test]
+fn an_audit_of_2_3_compares_the_top_ten_before_and_after() {
+    let (_folder, config) = fixture("v23-meter");
+    let comparison = audit(&config).unwrap().comparison;
+    assert_eq!(comparison.at, 1_754_991_733 + 600);
+    let numbers = comparison.boards.iter().map(|board| {
+        (
+            board.guild_id,
+            board.members,
+            board.original_above_zero,
+            board.above_zero,
+            board.differing_members,
+        )
+    });
+    assert_eq!(
+        numbers.collect::<Vec<_>>(),
+        [
+            (375_385_303_789_211_889, 300, 15, 15, 0),
+            (542_546_777_689_343_600, 300, 12, 12, 0),
+            (637_207_133_619_322_740, 300, 12, 12, 0),
+        ]
+    );
+    let first = &comparison.boards[0].places[0];
+    assert_eq!(
+        (first.user_id, first.rank, first.original_rank),
+        (628_869_674_669_062_447, 1, 1)
+    );
+    assert!(
+        (first.original_score - 83.186_666_666).abs() < 1e-6,
+        "{first:?}"
+    );
+
+    migrate(&config).unwrap();
+    on_runtime(async {
+        let database = Database::open(config).await.unwrap();
+        for board in &comparison.boards {
+            let board_guild = guild(board.guild_id.unsigned_abs());
+            let moment = at(comparison.at);
+            let top = database
+                .repository()
+                .top_scores(board_guild, moment, LeaderboardLimit::new(10).unwrap())
+                .await;
+            let found = top
+                .unwrap()
+                .into_iter()
+                .map(|entry| (entry.rank, entry.user.get(), entry.score.get()));
+            let foretold = board
+                .places
+                .iter()
+                .map(|place| (place.rank, place.user_id.unsigned_abs(), place.score));
+            assert_eq!(found.collect::<Vec<_>>(), foretold.collect::<Vec<_>>());
+        }
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn an_audit_says_whose_score_differs_and_why() {
+    let folder = tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(at(1_755_900_000)));
+    let config = quick(folder.path()).clock(clock);
+    raw(
+        config.path(),
+        "CREATE TABLE activity_meter (guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER);
+         CREATE TABLE meter (guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER);
+         CREATE TABLE activity_settings (guild_id, decay_per_hour, decay_after_seconds, cooldown_seconds);
+         INSERT INTO activity_meter VALUES
+            (1, 1, 50, 1755800000),
+            (1, 2, 10, 1755800000), (1, 2, 40, 1755799000),
+            (1, 3, 30, 1755720000000),
+            (1, 4, 150, 1755800000),
+            (1, 5, 20, 2755800000),
+            (2, 1, 50, 1755796700);
+         INSERT INTO meter VALUES (1, 9, 5, 1755800000);
+         INSERT INTO activity_settings VALUES (1, 0, NULL, 0), (2, 12, -600, 60)",
+    );
+    let comparison = audit(&config).unwrap().comparison;
+    // A time in the future is not the latest: the clock stands before it.
+    assert_eq!(comparison.at, 1_755_800_600);
+    let [first, second] = &comparison.boards[..] else {
+        panic!("{comparison:?}");
+    };
+    assert_eq!(
+        (
+            (first.members, first.differing_members),
+            (first.original_above_zero, first.above_zero)
+        ),
+        ((6, 4), (5, 5))
+    );
+    let places: Vec<_> = first
+        .places
+        .iter()
+        .map(|place| {
+            (
+                place.user_id,
+                (place.original_rank, place.original_score),
+                (place.rank, place.score),
+                place.why.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        places,
+        [
+            (4, (1, 149.5), (1, 99.5), "score out of range"),
+            (1, (2, 49.5), (2, 49.5), ""),
+            (2, (5, 9.5), (3, 39.5), "several rows"),
+            (5, (4, 20.0), (4, 20.0), ""),
+            (9, (6, 0.0), (5, 4.5), "only in the tables of 2.3"),
+            (3, (3, 30.0), (6, 0.0), "time in milliseconds"),
+        ]
+    );
+    // 3,900 s at 12 an hour began 600 s early in the original; the grace is 300 s here.
+    let place = &second.places[0];
+    assert_eq!((place.original_score, place.score), (35.0, 38.0));
+    assert_eq!(place.why, "rules not allowed here");
+
+    let replaced: Vec<_> = comparison
+        .replaced
+        .iter()
+        .map(|replaced| {
+            (
+                replaced.guild_id,
+                replaced.setting.as_str(),
+                replaced.stored.as_str(),
+                replaced.taken,
+                replaced.is_zero,
+            )
+        })
+        .collect();
+    assert_eq!(comparison.replaced_settings, 3);
+    assert_eq!(
+        replaced,
+        [
+            (1, "cooldown_seconds", "0", 60.0, true),
+            (1, "decay_per_hour", "0", 6.0, true),
+            (2, "decay_after_seconds", "-600", 300.0, false),
         ]
     );
 }
