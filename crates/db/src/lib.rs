@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod migration;
 mod rank;
 mod reader;
+mod recording_time;
 mod repository;
 #[cfg(test)]
 mod schedules;

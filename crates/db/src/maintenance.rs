@@ -214,8 +214,13 @@ fn forget_old_events(
     connection: &Connection,
     config: &MaintenanceConfig,
 ) -> Result<u64, RepositoryError> {
-    let window = i64::try_from(config.remember_events_for.as_secs()).unwrap_or(i64::MAX);
-    let before = config.clock.now().saturating_add(window.saturating_neg());
+    let now = config.clock.now();
+    let time = retrying(config, "read the time of recording", || {
+        sql::find_recording_time(connection, now)
+    })?;
+    let before = time
+        .observed(now)
+        .forgets_before(config.remember_events_for);
     let (mut forgotten, mut after) = (0, None::<EventId>);
     loop {
         let step = retrying(config, "look for old event ids", || {

@@ -8,6 +8,7 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Statement, params};
 
 use crate::rank;
+use crate::recording_time::RecordingTime;
 
 /// The writer's statements, prepared once for a connection's life.
 ///
@@ -26,6 +27,7 @@ pub(crate) struct WriteStatements<'c> {
     add_daily: Statement<'c>,
     remember_event: Statement<'c>,
     forget_event: Statement<'c>,
+    put_recording_time: Statement<'c>,
     find_rules: Statement<'c>,
     put_rules: Statement<'c>,
     /// The day last written and its text: most of a transaction's messages are of one day.
@@ -62,6 +64,10 @@ impl<'c> WriteStatements<'c> {
             )?,
             forget_event: connection
                 .prepare("DELETE FROM activity_event WHERE event_id = ?1 AND recorded_at < ?2")?,
+            put_recording_time: connection.prepare(
+                "INSERT OR REPLACE INTO activity_clock (id, recording_time, clock_seen)
+                 VALUES (1, ?1, ?2)",
+            )?,
             find_rules: connection.prepare(FIND_RULES)?,
             put_rules: connection.prepare(
                 "INSERT INTO activity_settings (guild_id, max_score, gain_per_message,
@@ -162,14 +168,20 @@ impl<'c> WriteStatements<'c> {
             .map(drop)
     }
 
+    pub(crate) fn put_recording_time(&mut self, time: RecordingTime) -> rusqlite::Result<()> {
+        self.put_recording_time
+            .execute([time.at.get(), time.seen.get()])
+            .map(drop)
+    }
+
     /// Answers whether the id is new.
     pub(crate) fn remember_event(
         &mut self,
         id: EventId,
-        now: UnixSeconds,
+        recorded_at: UnixSeconds,
     ) -> rusqlite::Result<bool> {
         self.remember_event
-            .execute(params![id.to_i64(), now.get()])
+            .execute(params![id.to_i64(), recorded_at.get()])
             .map(|rows| rows == 1)
     }
 
@@ -387,6 +399,34 @@ pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<ActivityCounts
                 messages: count_from(row, 2)?,
             })
         })
+}
+
+/// The time by which ids are remembered, as it was last stored. A file that has none yet goes on from its
+/// latest recording; one that lies ahead of `now` was made by a clock that was wrong.
+pub(crate) fn find_recording_time(
+    connection: &Connection,
+    now: UnixSeconds,
+) -> rusqlite::Result<RecordingTime> {
+    let stored = connection
+        .prepare_cached("SELECT recording_time, clock_seen FROM activity_clock WHERE id = 1")?
+        .query_row([], |row| {
+            Ok(RecordingTime {
+                at: valid(0, Type::Integer, UnixSeconds::new(row.get(0)?))?,
+                seen: valid(1, Type::Integer, UnixSeconds::new(row.get(1)?))?,
+            })
+        })
+        .optional()?;
+    if let Some(stored) = stored {
+        return Ok(stored);
+    }
+    let latest: Option<i64> = connection.query_row(
+        "SELECT max(recorded_at) FROM activity_event WHERE recorded_at BETWEEN 0 AND ?1",
+        [now.get()],
+        |row| row.get(0),
+    )?;
+    let latest = latest.map(UnixSeconds::new).transpose();
+    let at = valid(0, Type::Integer, latest)?.unwrap_or(now);
+    Ok(RecordingTime { at, seen: at })
 }
 
 /// Up to `limit` remembered ids above `after`, in order, each with whether it was recorded before

@@ -13,6 +13,8 @@ use roas_domain::{
 
 use super::command::{Upkeep, Work};
 use crate::rank::{self, Change, Counts, GuildState};
+use crate::recording_time::RecordingTime;
+use crate::sql;
 use crate::sql::WriteStatements;
 
 /// How many members and guilds are kept from one transaction to the next: the busy ones, in about half
@@ -29,6 +31,14 @@ pub(crate) struct Batch {
     daily: HashMap<(Day, MemberKey), u64>,
     guilds: HashMap<GuildId, Guild>,
     counts: Counts,
+    time: Option<Time>,
+}
+
+/// The time that ids are stamped with, and as it is stored.
+#[derive(Debug, Clone, Copy)]
+struct Time {
+    now: RecordingTime,
+    stored: RecordingTime,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +72,7 @@ impl Batch {
         self.daily.clear();
         self.guilds.clear();
         self.counts.clear();
+        self.time = None;
     }
 
     /// Carries one request out, within the transaction, and stages its answer.
@@ -128,16 +139,46 @@ impl Batch {
         Ok(())
     }
 
+    /// The time to stamp ids with, as of a look at the host's clock, which shows `now`.
+    fn recording_time(
+        &mut self,
+        sql: &mut WriteStatements<'_>,
+        now: UnixSeconds,
+    ) -> rusqlite::Result<RecordingTime> {
+        if let Some(time) = self.time
+            && time.now.seen == now
+        {
+            return Ok(time.now);
+        }
+        let mut time = if let Some(time) = self.time {
+            time
+        } else {
+            let stored = sql::find_recording_time(sql.connection(), now)?;
+            Time {
+                now: stored,
+                stored,
+            }
+        };
+        time.now = time.now.observed(now);
+        if time.now.differs_much_from(time.stored) {
+            sql.put_recording_time(time.now)?;
+            time.stored = time.now;
+        }
+        self.time = Some(time);
+        Ok(time.now)
+    }
+
     fn record(
         &mut self,
         sql: &mut WriteStatements<'_>,
         now: UnixSeconds,
         event: &ActivityEvent,
     ) -> rusqlite::Result<EventOutcome> {
-        if let Some(id) = event.id
-            && !sql.remember_event(id, now)?
-        {
-            return Ok(EventOutcome::Duplicate);
+        if let Some(id) = event.id {
+            let recorded_at = self.recording_time(sql, now)?.at;
+            if !sql.remember_event(id, recorded_at)? {
+                return Ok(EventOutcome::Duplicate);
+            }
         }
         let rules = &guild_of(&mut self.guilds, sql, event.member.guild)?.rules;
         let state = state_of(&mut self.members, sql, event.member)?;

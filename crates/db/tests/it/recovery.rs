@@ -625,3 +625,44 @@ fn holds_the_write_lock() {
     println!("held");
     std::io::stdin().read_line(&mut String::new()).unwrap();
 }
+
+/// A host whose clock stands in 1972 until it is set, whatever the file held before.
+#[test]
+fn an_id_is_remembered_when_the_clock_is_put_right() {
+    const YEAR: i64 = 365 * 24 * 3_600;
+    for history in [false, true] {
+        let folder = tempdir().unwrap();
+        let clock = ManualClock::new(at(MIDNIGHT));
+        let config = quick(folder.path()).clock(Arc::new(clock.clone()));
+        on_runtime(async {
+            let next = |id| message_with_id(id, member(1, 2), 1_000);
+            if history {
+                let database = open(&config).await;
+                for id in 1..10 {
+                    database.repository().record(next(id)).await.unwrap();
+                    clock.advance(24 * 3_600);
+                }
+                database.close().await.unwrap();
+            }
+            for (round, jump) in (1..).zip([-50, 50, 20, -20, -50, 50]) {
+                clock.advance(jump * YEAR);
+                let event = next(1_000 * round);
+                let database = open(&config).await;
+                let repository = database.repository();
+                repository.record(event).await.unwrap();
+                database.maintain().await.unwrap();
+                database.close().await.unwrap();
+
+                // The next recordings and rounds come after another jump.
+                clock.advance(-jump * YEAR);
+                let database = open(&config).await;
+                let repository = database.repository();
+                repository.record(next(1_000 * round + 1)).await.unwrap();
+                database.maintain().await.unwrap();
+                let again = repository.record(event).await.unwrap();
+                assert_eq!(again, EventOutcome::Duplicate, "{history} {round}");
+                database.close().await.unwrap();
+            }
+        });
+    }
+}
