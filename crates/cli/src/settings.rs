@@ -16,6 +16,7 @@
 //! | `queue_capacity` | `ROAS_QUEUE_CAPACITY` | | 8192 |
 //! | `remember_events_days` | `ROAS_REMEMBER_EVENTS_DAYS` | | 7 |
 //! | `max_clock_skew_seconds` | `ROAS_MAX_CLOCK_SKEW_SECONDS` | | 600; `off` takes any time |
+//! | `allow_aliases` | `ROAS_ALLOW_ALIASES` | | `false` |
 //!
 //! A relative `db` in the file is relative to the file's own folder: what a file means must not
 //! depend on where the program was started. An empty variable counts as unset.
@@ -254,6 +255,8 @@ pub struct Layer {
     pub remember_events_days: Option<RememberDays>,
     /// How far a time may lie ahead of the clock.
     pub max_clock_skew_seconds: Option<MaxClockSkew>,
+    /// Whether a database with several names, or mounted as a file, is opened.
+    pub allow_aliases: Option<bool>,
     /// Whether the answer is one JSON object.
     pub json: Option<bool>,
     /// How much is told on stderr.
@@ -315,6 +318,7 @@ impl Layer {
             queue_capacity: parsed(lookup, "ROAS_QUEUE_CAPACITY")?,
             remember_events_days: parsed(lookup, "ROAS_REMEMBER_EVENTS_DAYS")?,
             max_clock_skew_seconds: parsed(lookup, "ROAS_MAX_CLOCK_SKEW_SECONDS")?,
+            allow_aliases: parsed::<Flag>(lookup, "ROAS_ALLOW_ALIASES")?.map(|Flag(allow)| allow),
             json: parsed::<Flag>(lookup, "ROAS_JSON")?.map(|Flag(json)| json),
             log: parsed(lookup, "ROAS_LOG")?,
         })
@@ -331,6 +335,7 @@ impl Layer {
             queue_capacity: self.queue_capacity.or(lower.queue_capacity),
             remember_events_days: self.remember_events_days.or(lower.remember_events_days),
             max_clock_skew_seconds: self.max_clock_skew_seconds.or(lower.max_clock_skew_seconds),
+            allow_aliases: self.allow_aliases.or(lower.allow_aliases),
             json: self.json.or(lower.json),
             log: self.log.or(lower.log),
         }
@@ -383,6 +388,8 @@ pub struct Settings {
     pub remember_events: Duration,
     /// How far a time may lie ahead of the clock; `None` takes any time.
     pub max_clock_skew: Option<Duration>,
+    /// Whether a database with several names, or mounted as a file, is opened.
+    pub allow_aliases: bool,
     /// Whether the answer is one JSON object.
     pub json: bool,
     /// How much is told on stderr.
@@ -446,13 +453,14 @@ impl Settings {
                 }
                 Some(MaxClockSkew::Off) => None,
             },
+            allow_aliases: layer.allow_aliases.unwrap_or(false),
             json: layer.json.unwrap_or(false),
             log: layer.log.unwrap_or_default(),
         }
     }
 
     /// The variables that lead another process to the same settings.
-    pub(crate) fn environment(&self) -> [(&'static str, OsString); 9] {
+    pub(crate) fn environment(&self) -> [(&'static str, OsString); 10] {
         let days = self.remember_events.as_secs() / SECONDS_PER_DAY;
         let skew = self
             .max_clock_skew
@@ -468,6 +476,7 @@ impl Settings {
             ),
             ("ROAS_REMEMBER_EVENTS_DAYS", days.to_string().into()),
             ("ROAS_MAX_CLOCK_SKEW_SECONDS", skew.into()),
+            ("ROAS_ALLOW_ALIASES", self.allow_aliases.to_string().into()),
             ("ROAS_JSON", self.json.to_string().into()),
             ("ROAS_LOG", self.log.to_string().into()),
         ]
@@ -527,6 +536,7 @@ pub fn database_config(settings: &Settings, access: Access, on_old_schema: OnOld
         .queue_capacity(settings.queue_capacity)
         .remember_events_for(settings.remember_events)
         .max_clock_skew(settings.max_clock_skew)
+        .allow_aliases(settings.allow_aliases)
 }
 
 #[cfg(test)]
@@ -557,7 +567,7 @@ mod tests {
         assert_eq!((settings.readers, settings.queue_capacity), (4, 8_192));
         assert_eq!(settings.remember_events, Duration::from_hours(7 * 24));
         assert_eq!(settings.max_clock_skew, Some(Duration::from_mins(10)));
-        assert!(!settings.json);
+        assert!(!settings.allow_aliases && !settings.json);
         assert_eq!(settings.log, LogLevel::Warn);
     }
 
@@ -565,7 +575,7 @@ mod tests {
     fn a_file_may_say_everything() {
         let layer = toml(
             "db = 'a.db'\nretry = 'aggressive'\nsynchronous = 'normal'\nreaders = 2\n\
-             queue_capacity = 16\nremember_events_days = 30\nmax_clock_skew_seconds = 0\n\
+             queue_capacity = 16\nremember_events_days = 30\nallow_aliases = true\nmax_clock_skew_seconds = 0\n\
              json = true\nlog = 'debug'\n",
         )
         .unwrap();
@@ -575,7 +585,7 @@ mod tests {
         assert_eq!((settings.readers, settings.queue_capacity), (2, 16));
         assert_eq!(settings.remember_events, Duration::from_hours(30 * 24));
         assert_eq!(settings.max_clock_skew, Some(Duration::ZERO));
-        assert!(settings.json);
+        assert!(settings.allow_aliases && settings.json);
         assert_eq!(settings.log, LogLevel::Debug);
     }
 
@@ -691,7 +701,7 @@ mod tests {
     fn another_process_can_be_led_to_the_same_settings() {
         let layer = toml(
             "db = '/a.db'\nretry = 'conservative'\nsynchronous = 'normal'\nreaders = 2\n\
-             queue_capacity = 16\nremember_events_days = 30\nmax_clock_skew_seconds = 'off'\n\
+             queue_capacity = 16\nremember_events_days = 30\nallow_aliases = true\nmax_clock_skew_seconds = 'off'\n\
              json = true\nlog = 'trace'\n",
         );
         let settings = Settings::resolve(layer.unwrap());

@@ -10,6 +10,11 @@ use crate::lock::retry::RetryPolicy;
 
 /// Where a database is and how it is to be used. The defaults suit a bot.
 ///
+/// While it is open, nothing but SQLite may open its files (the database, its `-wal` and `-shm`), in
+/// this process above all: `std::fs::copy`, `read` or `File::open` drop the locks that SQLite holds,
+/// because the system drops all of a process's locks on a file when it closes any descriptor of it. Another
+/// program may then remove the WAL under the writer. [`crate::backup`] copies a database that is in use.
+///
 /// ```
 /// use roas_db::{Config, Durability, RetryPolicy};
 ///
@@ -34,6 +39,7 @@ pub struct Config {
     pub(crate) max_clock_skew: Option<Duration>,
     pub(crate) vfs: Option<String>,
     pub(crate) migration_wait: Duration,
+    pub(crate) allow_aliases: bool,
 }
 
 /// What a database is opened for.
@@ -99,6 +105,7 @@ impl Config {
             max_clock_skew: Some(DEFAULT_MAX_CLOCK_SKEW),
             vfs: None,
             migration_wait: Duration::from_hours(1),
+            allow_aliases: false,
         }
     }
 
@@ -219,6 +226,20 @@ impl Config {
     pub fn migration_wait(self, patience: Duration) -> Self {
         Self {
             migration_wait: patience,
+            ..self
+        }
+    }
+
+    /// Whether to open a database that has several names (hard links), or is mounted as a single file.
+    /// Its WAL lies beside one of the names: a program that opens the file by another one does not see
+    /// what is in it, both write over each other, and a container takes the WAL of a mounted file with
+    /// it. Only for a file that nothing opens by another name, and whose WAL stays. Default: refused,
+    /// when it is opened ([`crate::OpenError::HardLinked`], [`crate::OpenError::MountPoint`]) and with
+    /// each write.
+    #[must_use]
+    pub fn allow_aliases(self, allow: bool) -> Self {
+        Self {
+            allow_aliases: allow,
             ..self
         }
     }

@@ -24,9 +24,13 @@ use crate::claim::Claim;
 use crate::config::{Config, Durability};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
 use crate::files::{wal_path, with_suffix};
+use crate::identity::{Identities, refuse_aliases};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
+use crate::lock::neighbours::keepers_of_lost_files;
 use crate::lock::retry::{Retry, RetryError, RetryPolicy};
+use crate::wal::checkpoint::WalState;
+use crate::wal::index::WalIndex;
 
 /// SQLite's first release that does not corrupt a database when a WAL is reset beside a checkpoint.
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -54,6 +58,7 @@ pub(crate) struct ConnectionFactory {
     vfs: Option<String>,
     clock: Arc<dyn Clock>,
     migration_wait: Duration,
+    allow_aliases: bool,
     /// Since when somebody has waited for what is opened; since it is asked for, where nobody has.
     since: Option<Instant>,
     claim: Option<Arc<Claim>>,
@@ -104,13 +109,18 @@ impl ConnectionFactory {
                 found: rusqlite::version(),
             });
         }
+        let path = absolute(&config.path)?;
+        if !config.allow_aliases {
+            refuse_aliases(&path)?;
+        }
         Ok(Self {
-            path: absolute(&config.path)?,
+            path,
             durability: config.durability,
             retry: config.retry.clone(),
             vfs: config.vfs.clone(),
             clock: Arc::clone(&config.clock),
             migration_wait: config.migration_wait,
+            allow_aliases: config.allow_aliases,
             since: None,
             claim: None,
         })
@@ -158,6 +168,11 @@ impl ConnectionFactory {
     /// The file's absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file may have several names, or be mounted as a file.
+    pub(crate) const fn allows_aliases(&self) -> bool {
+        self.allow_aliases
     }
 
     pub(crate) const fn retry(&self) -> &RetryPolicy {
@@ -237,6 +252,85 @@ impl ConnectionFactory {
                 ],
             )?;
             Ok((connection, mode))
+        })
+    }
+
+    /// Opens two writer's connections, which are known to have the files open that are at the paths.
+    ///
+    /// Waits where another process has files open that are not there any more: it copies their content
+    /// into the database before it lets go of them.
+    pub(crate) fn open_writers(&self) -> Result<Writers, OpenError> {
+        self.once_found(|| self.joined_writers())
+    }
+
+    /// Waits until no other process has files of the database open that were removed.
+    pub(crate) fn wait_for_lost_files(&self) -> Result<(), OpenError> {
+        self.once_found(|| Ok((!self.are_lost_elsewhere()).then_some(())))
+    }
+
+    /// Whether another process has files open that are missing here: opened now, they would be made
+    /// once more, and both would write to the database.
+    fn are_lost_elsewhere(&self) -> bool {
+        let is_missing = |suffix| !with_suffix(&self.path, suffix).exists();
+        (is_missing("-wal") || is_missing("-shm")) && !keepers_of_lost_files(&self.path).is_empty()
+    }
+
+    fn once_found<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<Option<T>, OpenError>,
+    ) -> Result<T, OpenError> {
+        let waited = poll_until(self.retry.deadline(), || Ok(attempt().transpose()));
+        match waited {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(waited)) => Err(OpenError::SideFilesLost {
+                path: self.path.clone(),
+                by: keepers_of_lost_files(&self.path),
+                waited,
+            }),
+            Err(error) => Err(OpenError::io(&self.path, "open", error)),
+        }
+    }
+
+    /// One attempt at it. `None` where another process has to let go first.
+    fn joined_writers(&self) -> Result<Option<Writers>, OpenError> {
+        if self.are_lost_elsewhere() {
+            return Ok(None);
+        }
+        let identities = |mode| {
+            Identities::at(&self.path, mode == JournalMode::Wal)
+                .map_err(|error| OpenError::io(&self.path, "look at", error))
+        };
+        // The first creates the files that are missing, and keeps them there while the others are
+        // opened: what is at the paths before and after, these have open.
+        let (caretaker, mode) = self.open_writer()?;
+        self.join(&caretaker)?;
+        let Ok(before) = identities(mode) else {
+            return Ok(None);
+        };
+        let (writer, _) = self.open_writer()?;
+        self.join(&writer)?;
+        if mode == JournalMode::Wal {
+            let usable = self.retrying("look at the WAL of", || Ok(has_usable_wal(&writer)?))?;
+            if !usable || identities(mode).ok() != Some(before) {
+                for connection in [&writer, &caretaker] {
+                    keep_from_checkpoint(connection);
+                }
+                return Ok(None);
+            }
+        }
+        Ok(Some(Writers {
+            writer,
+            caretaker,
+            mode,
+            files: before,
+        }))
+    }
+
+    /// Has a connection open all of its files.
+    fn join(&self, connection: &Connection) -> Result<(), OpenError> {
+        self.retrying("read", || {
+            let look = "SELECT count(*) FROM sqlite_schema";
+            Ok(connection.query_row(look, [], |_| Ok(()))?)
         })
     }
 
@@ -463,6 +557,45 @@ impl ConnectionFactory {
     }
 }
 
+/// The connections of a database that is open for writing, and the files they have open.
+#[derive(Debug)]
+pub(crate) struct Writers {
+    pub(crate) writer: Connection,
+    pub(crate) caretaker: Connection,
+    pub(crate) mode: JournalMode,
+    pub(crate) files: Identities,
+}
+
+/// Whether the WAL that a connection has open holds all that is not in the database; a WAL that is
+/// not the one that the index was made for is started over first, where nothing is missing.
+fn has_usable_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    let quick = WalIndex::of(connection)?;
+    if let Some(index) = quick
+        && index.is_in_wal_of(connection, None)?
+    {
+        return Ok(true);
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let looked = WalIndex::of(connection).and_then(|index| match index {
+        Some(index) => Ok((index.is_in_wal_of(connection, None)?, index.is_copied())),
+        None => Ok((true, true)),
+    });
+    connection.execute_batch("ROLLBACK")?;
+    let (is_in_wal, is_copied) = looked?;
+    if !is_in_wal && is_copied {
+        // What is written behind the last frame would lie behind a hole.
+        WalState::after_truncating(connection)?;
+    }
+    Ok(is_in_wal || is_copied)
+}
+
+/// Has a connection close without a checkpoint, and without removing what is at the WAL's path: what
+/// it has open is not that, or is not to be copied.
+pub(crate) fn keep_from_checkpoint(connection: &Connection) {
+    // Only a connection that is not open refuses.
+    let _ = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+}
+
 /// Why one attempt at opening failed.
 #[derive(Debug)]
 pub(crate) enum AttemptError {
@@ -490,30 +623,6 @@ fn no_room_to_open(error: &rusqlite::Error) -> bool {
         || error
             .sqlite_error()
             .is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHMSIZE)
-}
-
-/// Which file a path names, so that one that was moved away or replaced is noticed. Until then
-/// SQLite goes on writing to it, and says that all is well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct FileIdentity(Option<(u64, u64)>);
-
-impl FileIdentity {
-    /// Asks the file system, without opening the file. Where it has no notion of identity, every
-    /// file counts as the same.
-    pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let metadata = fs::metadata(path)?;
-        #[cfg(unix)]
-        let identity = {
-            use std::os::unix::fs::MetadataExt;
-            Some((metadata.dev(), metadata.ino()))
-        };
-        #[cfg(not(unix))]
-        let identity = {
-            let _ = metadata;
-            None
-        };
-        Ok(Self(identity))
-    }
 }
 
 /// Refuses what other programs of SQLite read as a database without a file, or as a URI. Here it would

@@ -12,9 +12,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::config::{Access, Config};
-use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode};
+use crate::connection::{ConnectionFactory, JournalMode, ReaderMode, Writers};
 use crate::error::{Ending, OpenError};
 use crate::files::wal_path;
+use crate::identity::OpenFiles;
 use crate::lock::holder::LockHolder;
 use crate::lock::neighbours::{Neighbour, neighbours};
 use crate::lock::retry::RetryPolicy;
@@ -152,9 +153,16 @@ impl Database {
     ) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?.claimed()?;
         migration::require_writable(&factory)?;
+        factory.wait_for_lost_files()?;
         let options = MigrateOptions::default();
         let migrated = migration::bring_up_to_date(&factory, config.on_old_schema, &options)?;
-        let (connection, journal_mode) = factory.open_writer()?;
+        let Writers {
+            writer: connection,
+            caretaker,
+            mode: journal_mode,
+            files,
+        } = factory.open_writers()?;
+        let files = OpenFiles::of_writer(&factory, files);
         let factory = match journal_mode {
             JournalMode::Wal => factory,
             // Without WAL every commit shuts readers out for a moment: ask often, for as long as
@@ -172,20 +180,19 @@ impl Database {
                 source,
             }
         };
-        let identity = FileIdentity::of(factory.path()).map_err(io("look at"))?;
-        let (caretaker, _) = factory.open_writer()?;
         let first = factory.open_reader(ReaderMode::Beside)?;
         // A handle that somebody keeps beyond the end must not keep the file claimed.
         let reading = factory.clone().unclaimed();
         let ending = Ending::default();
-        let readers = ReaderPool::new(
+        let readers = Arc::new(ReaderPool::new(
             reading,
             ReaderMode::Beside,
             config.readers,
             first,
             runtime.clone(),
             ending.clone(),
-        );
+            Arc::clone(&files),
+        ));
 
         let (wal_watch, jobs, maintenance) =
             maintenance::channel(Pace::new(config.wal_limit_bytes));
@@ -193,7 +200,8 @@ impl Database {
             WorkerConfig {
                 factory: factory.clone(),
                 journal_mode,
-                identity,
+                files: Arc::clone(&files),
+                readers: Arc::downgrade(&readers),
                 batch_limit: config.batch_limit,
                 clock: Arc::clone(&config.clock),
                 wal_watch,
@@ -206,6 +214,7 @@ impl Database {
         let maintenance_config = MaintenanceConfig {
             factory: factory.clone(),
             journal_mode,
+            files,
             writer: writer.clone(),
             clock: Arc::clone(&config.clock),
             remember_events_for: config.remember_events_for,
@@ -219,7 +228,7 @@ impl Database {
             .map_err(io("start the writer of"))?;
         let maintenance = Builder::new()
             .name("roas-maintenance".to_owned())
-            .spawn(move || maintenance.run(&caretaker, &maintenance_config))
+            .spawn(move || maintenance.run(caretaker, &maintenance_config))
             .inspect_err(|_| {
                 factory.begin_closing();
                 writer.close();
@@ -231,7 +240,7 @@ impl Database {
                 migrations_applied: migrated.applied,
                 ..info(&factory, config, journal_mode, migrated.to)
             },
-            readers: Arc::new(readers),
+            readers,
             write_side: Some(WriteSide {
                 writer,
                 worker,
@@ -272,6 +281,7 @@ impl Database {
         } else {
             JournalMode::Delete
         };
+        let files = OpenFiles::of_readers(&factory, journal_mode)?;
         let ending = Ending::default();
         let info = info(&factory, config, journal_mode, status.version);
         let readers = ReaderPool::new(
@@ -281,6 +291,7 @@ impl Database {
             first,
             runtime.clone(),
             ending.clone(),
+            files,
         );
         Ok(Self {
             info,

@@ -133,6 +133,32 @@ pub enum OpenError {
         /// The WAL.
         wal: PathBuf,
     },
+    /// The database has several names. Its WAL lies beside one of them, so that a program that opens it
+    /// by another name does not see it, and both write over each other.
+    #[error("`{}` has {links} names (hard links), and who opens it by another one does not see what is written by this: remove the other names, or put a copy in its place that has only one; snapshot tools make such links (`cp -l`, `rsync --link-dest`), a backup of the database does not need them", path.display())]
+    HardLinked {
+        /// The path of the database, or of the file beside it that has several names.
+        path: PathBuf,
+        /// How many.
+        links: u64,
+    },
+    /// The database is mounted as a single file. Its WAL lies outside of what is mounted.
+    #[error("`{}` is mounted as a single file, so that its WAL, with what was written last, lies outside of what is mounted and is lost with the container: mount the folder that it is in", path.display())]
+    MountPoint {
+        /// The path of the database, or of the file beside it that is mounted.
+        path: PathBuf,
+    },
+    /// Another process has a WAL or a shared memory of this database open that is not at its path any
+    /// more.
+    #[error("the `-wal` or `-shm` of `{}` was removed, replaced or overwritten while another process has it open{} (waited {waited:.1?}): end that process, so that it copies what it has into the database, and try again", path.display(), named(by))]
+    SideFilesLost {
+        /// The path.
+        path: PathBuf,
+        /// The processes, as far as the system tells.
+        by: Vec<Neighbour>,
+        /// How long was waited.
+        waited: Duration,
+    },
     /// The file is a database of the original bot, and it was not to be migrated.
     #[error("`{}` is a database of the original bot ({kind}): run `roas migrate` to take it over, `roas audit` to look first", path.display())]
     Legacy {
@@ -386,6 +412,14 @@ pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
             .downcast_ref()
             .is_some_and(|error| Failure::of(error) == Failure::Full)
     })
+}
+
+fn named(by: &[Neighbour]) -> String {
+    if by.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", list(by))
+    }
 }
 
 fn list(by: &[Neighbour]) -> String {

@@ -105,7 +105,7 @@ impl Drop for Partial {
 
 /// Removes the partial files of processes that are gone. A process that cannot be asked for counts
 /// as alive.
-fn remove_leftovers(target: &Path) {
+pub(crate) fn remove_leftovers(target: &Path) {
     let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
         return;
     };

@@ -7,6 +7,7 @@ mod connection;
 mod database;
 mod error;
 mod files;
+mod identity;
 mod lock;
 mod maintenance;
 pub mod metrics;

@@ -9,13 +9,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use roas_domain::{Clock, EventId, RepositoryError};
+use roas_domain::{Clock, EventId, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::connection::{ConnectionFactory, JournalMode};
+use crate::connection::{ConnectionFactory, JournalMode, keep_from_checkpoint};
 use crate::error::{busy_error, is_contended, repository_error};
 use crate::files::wal_path;
+use crate::identity::{Fault, Lease, OpenFiles};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Retry, RetryError};
@@ -23,6 +24,7 @@ use crate::metrics::{By, Meters, as_f64};
 use crate::rank::{self, Health, Layout};
 use crate::sql;
 use crate::wal::checkpoint::{CopyingTurn, Pace, WalState, WalWatch};
+use crate::wal::index::WalIndex;
 use crate::writer::{Upkeep, Work, Writer};
 
 /// How often event ids are looked through for old ones, and the planner's statistics brought up to
@@ -88,6 +90,7 @@ pub(crate) fn channel(pace: Pace) -> (WalWatch, SyncSender<Job>, Maintenance) {
 pub(crate) struct MaintenanceConfig {
     pub(crate) factory: ConnectionFactory,
     pub(crate) journal_mode: JournalMode,
+    pub(crate) files: Arc<OpenFiles>,
     pub(crate) writer: Writer,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remember_events_for: Duration,
@@ -97,34 +100,48 @@ pub(crate) struct MaintenanceConfig {
 
 impl Maintenance {
     /// Works until nobody is left to ask for anything.
-    pub(crate) fn run(self, connection: &Connection, config: &MaintenanceConfig) {
+    pub(crate) fn run(self, connection: Connection, config: &MaintenanceConfig) {
+        let mut caretaker = Caretaker {
+            config,
+            open: config.files.lease().map(|lease| (connection, lease)),
+        };
         let mut next_round = Instant::now() + INTERVAL;
         let mut next_upkeep = Instant::now();
         loop {
+            // Also while there is nothing to do: others wait until it is closed.
+            caretaker.let_go_of_lost_files();
             let next = next_round.min(next_upkeep);
             match self
                 .jobs
                 .recv_timeout(next.saturating_duration_since(Instant::now()))
             {
                 Ok(Job::Checkpoint) => {
+                    let Ok(Some(connection)) = caretaker.connection() else {
+                        continue;
+                    };
                     let _turn = self.copying.wait();
                     if let Err(error) = checkpoint(connection, config) {
                         tracing::warn!(%error, "a checkpoint failed");
                     }
                 }
                 Ok(Job::Round(reply)) => {
-                    let _ = reply.send(self.round(connection, config));
+                    let connection = caretaker.look_after_files();
+                    let _ = reply.send(connection.and_then(|open| self.round(open, config)));
                 }
                 Err(RecvTimeoutError::Timeout) if next_upkeep <= next_round => {
-                    let kept = keep_ranks(connection, config);
-                    if let Err(error) = kept.and_then(|_| self.shrink(connection, config)) {
+                    let kept = caretaker.look_after_files().and_then(|connection| {
+                        keep_ranks(connection, config)?;
+                        self.shrink(connection, config)
+                    });
+                    if let Err(error) = kept {
                         tracing::warn!(%error, "the upkeep failed; it is tried again");
                     }
                     next_upkeep = Instant::now() + UPKEEP_INTERVAL;
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     next_round = Instant::now() + INTERVAL;
-                    if let Err(error) = self.round(connection, config) {
+                    let connection = caretaker.look_after_files();
+                    if let Err(error) = connection.and_then(|open| self.round(open, config)) {
                         tracing::warn!(%error, "maintenance failed; it is tried again later");
                     }
                 }
@@ -176,6 +193,72 @@ impl Maintenance {
             Err(error) if is_contended(&error) => Ok(wal),
             Err(error) => Err(repository_error("cut the WAL back", error)),
         }
+    }
+}
+
+/// The maintenance's connection, which it opens again where the files were lost and found.
+struct Caretaker<'c> {
+    config: &'c MaintenanceConfig,
+    open: Option<(Connection, Lease)>,
+}
+
+impl Caretaker<'_> {
+    fn let_go_of_lost_files(&mut self) {
+        let files = &self.config.files;
+        if let Some((connection, _)) = self.open.take_if(|(_, lease)| files.is_stale(lease)) {
+            keep_from_checkpoint(&connection);
+        }
+    }
+
+    /// The connection; `None` while the files are lost.
+    fn connection(&mut self) -> Result<Option<&Connection>, RepositoryError> {
+        self.let_go_of_lost_files();
+        if self.open.is_none()
+            && let Some(lease) = self.config.files.lease()
+        {
+            let opened = self.config.factory.open_writer().map_err(|error| {
+                RepositoryError::with_source(error.kind(), "cannot open the database again", error)
+            })?;
+            self.open = Some((opened.0, lease));
+        }
+        Ok(self.open.as_ref().map(|(connection, _)| connection))
+    }
+
+    /// Has the writer look after files that are not in their places, so that what they hold is saved
+    /// also where nobody writes; then as [`Self::connection`].
+    fn look_after_files(&mut self) -> Result<&Connection, RepositoryError> {
+        let config = self.config;
+        let is_off = || match config.files.look() {
+            Ok(()) | Err(Fault::Linked(..)) => config.files.is_lost(),
+            Err(_) => true,
+        };
+        if is_off() || !self.has_whole_wal() {
+            // Which would be in the way of opening them again.
+            if let Some((connection, _)) = self.open.take() {
+                keep_from_checkpoint(&connection);
+            }
+            config
+                .writer
+                .submit_blocking(|reply| Work::LookAfterFiles { reply })?;
+        }
+        self.connection()?.ok_or_else(|| {
+            RepositoryError::new(
+                RepositoryErrorKind::Unavailable,
+                "a file of the database was removed or replaced, and is not open again yet",
+            )
+        })
+    }
+
+    /// Whether the WAL has what the index says; `true` where that is not known.
+    fn has_whole_wal(&self) -> bool {
+        let Some((connection, _)) = &self.open else {
+            return true;
+        };
+        let is_whole = WalIndex::of(connection).and_then(|index| match index {
+            Some(index) => index.is_in_wal_of(connection, None),
+            None => Ok(true),
+        });
+        matches!(is_whole, Ok(true))
     }
 }
 

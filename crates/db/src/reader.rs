@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::connection::{ConnectionFactory, ReaderMode};
 use crate::error::{Ending, Failure, busy_error, ended_by_itself, is_contended, repository_error};
+use crate::identity::{Fault, Identities, Lease, OpenFiles};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Retry, RetryError};
@@ -36,6 +37,20 @@ const INSTRUCTIONS_PER_LOOK: i32 = 1_000;
 /// of a million take less.
 const LOOKS: u32 = 16;
 
+/// How often a database without a writer looks whether its files are still at their paths: for so long at
+/// most it answers from files that others have replaced.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a query looks whether files that are lost are found again.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// A connection, and what says that it is open.
+#[derive(Debug)]
+struct Reader {
+    connection: Connection,
+    lease: Lease,
+}
+
 #[derive(Debug)]
 pub(crate) struct ReaderPool {
     factory: ConnectionFactory,
@@ -45,7 +60,10 @@ pub(crate) struct ReaderPool {
     runtime: Handle,
     ending: Ending,
     permits: Arc<Semaphore>,
-    idle: Mutex<Vec<Connection>>,
+    idle: Mutex<Vec<Reader>>,
+    files: Arc<OpenFiles>,
+    /// When the files were last looked at, where no writer of this process does that.
+    looked: Option<Mutex<Instant>>,
     /// Held by the one caller that reads in place.
     in_place: Mutex<()>,
 }
@@ -60,7 +78,12 @@ impl ReaderPool {
         first: Connection,
         runtime: Handle,
         ending: Ending,
+        files: Arc<OpenFiles>,
     ) -> Self {
+        let first = files.lease().map(|lease| Reader {
+            connection: first,
+            lease,
+        });
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Self {
             factory,
@@ -69,7 +92,9 @@ impl ReaderPool {
             runtime,
             ending,
             permits: Arc::new(Semaphore::new(size as usize)),
-            idle: Mutex::new(vec![first]),
+            idle: Mutex::new(first.into_iter().collect()),
+            looked: (!files.have_writer()).then(|| Mutex::new(Instant::now())),
+            files,
             in_place: Mutex::new(()),
         }
     }
@@ -132,7 +157,14 @@ impl ReaderPool {
             Err(TryLockError::WouldBlock) => return None,
         };
         let _permit = self.permits.try_acquire().ok()?;
-        let mut connection = self.lock_idle().pop()?;
+        self.look();
+        let Reader {
+            mut connection,
+            lease,
+        } = self.lock_idle().pop()?;
+        if self.files.is_stale(&lease) {
+            return None;
+        }
         busy::allow(Duration::ZERO);
         let mut looks = 0;
         let is_long = move || {
@@ -141,10 +173,73 @@ impl ReaderPool {
         };
         let limited = connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(is_long));
         let value = limited.and_then(|()| in_one_transaction(&connection, query));
+        // What was read of files that were lost meanwhile may be of others.
+        let is_good = !self.files.is_stale(&lease);
         if connection.progress_handler(0, None::<fn() -> bool>).is_ok() {
-            self.put_back(connection);
+            self.put_back(Reader { connection, lease });
         }
-        value.ok()
+        value.ok().filter(|_| is_good)
+    }
+
+    /// Looks at the files now and then, where no writer does.
+    fn look(&self) {
+        let Some(looked) = &self.looked else {
+            return;
+        };
+        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+        if looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        *looked = Instant::now();
+        if let Err(fault @ (Fault::Lost(_) | Fault::Moved(_))) = self.files.look()
+            && self.files.lose()
+        {
+            tracing::error!(
+                path = %self.factory.path().display(),
+                "{fault}; what is at the paths now is opened"
+            );
+        }
+    }
+
+    /// A connection to the files that are at the paths. Waits while they are lost.
+    fn take(&self, since: Instant, doing: &'static str) -> Result<Reader, RepositoryError> {
+        self.look();
+        loop {
+            let idle = self.lock_idle().pop();
+            match idle {
+                Some(reader) if !self.files.is_stale(&reader.lease) => return Ok(reader),
+                Some(_) => continue,
+                None => {}
+            }
+            if let Some(lease) = self.files.lease() {
+                let connection = self
+                    .factory
+                    .for_request(since)
+                    .open_reader(self.mode)
+                    .map_err(|error| {
+                        RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
+                    })?;
+                return Ok(Reader { connection, lease });
+            }
+            if self.looked.is_some() && self.files.are_closed() {
+                let files = Identities::at(self.factory.path(), true)
+                    .or_else(|_| Identities::at(self.factory.path(), false));
+                if let Ok(files) = files {
+                    self.files.found(files);
+                    continue;
+                }
+            }
+            if since.elapsed() >= self.factory.retry().deadline() {
+                return Err(RepositoryError::new(
+                    RepositoryErrorKind::Unavailable,
+                    format!(
+                        "cannot {doing}: a file of `{}` was removed or replaced while it was open",
+                        self.factory.path().display()
+                    ),
+                ));
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
     }
 
     fn query<T>(
@@ -153,37 +248,47 @@ impl ReaderPool {
         doing: &'static str,
         query: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, RepositoryError> {
-        let idle = self.lock_idle().pop();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self
-                .factory
-                .for_request(since)
-                .open_reader(self.mode)
-                .map_err(|error| {
-                    RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
-                })?,
-        };
+        loop {
+            let reader = self.take(since, doing)?;
+            let answer = self.query_on(&reader, since, doing, &query);
+            // What was read of files that were lost meanwhile may be of others.
+            if !self.files.is_stale(&reader.lease) {
+                return match answer {
+                    Ok(answer) => {
+                        self.put_back(reader);
+                        answer
+                    }
+                    // Not put back: the next reader opens a fresh one.
+                    Err(error) => Err(error),
+                };
+            }
+        }
+    }
+
+    /// Runs `query` on a connection. The outer error where that is not to be used any more.
+    fn query_on<T>(
+        &self,
+        Reader { connection, .. }: &Reader,
+        since: Instant,
+        doing: &'static str,
+        query: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<Result<T, RepositoryError>, RepositoryError> {
         let result =
             Retry::new(self.factory.retry(), since, Rng::new()).run(is_contended, |budget| {
                 busy::allow(budget);
-                in_one_transaction(&connection, &query)
+                in_one_transaction(connection, &query)
             });
         match result {
-            Ok(value) => {
-                self.put_back(connection);
-                Ok(value)
-            }
+            Ok(value) => Ok(Ok(value)),
             Err(RetryError::Exhausted(exhausted, error)) => {
-                self.put_back(connection);
                 let holder = LockHolder::of(self.factory.path());
-                Err(busy_error(exhausted, holder.as_ref(), error.into()))
+                let busy = busy_error(exhausted, holder.as_ref(), error.into());
+                Ok(Err(busy))
             }
-            // Not put back: the next reader opens a fresh one.
             Err(RetryError::Failed(error)) => {
                 // A table that is gone, most likely.
                 let changed = if Failure::of(&error) == Failure::Rejected {
-                    schema_changed(&connection, &self.factory).ok().flatten()
+                    schema_changed(connection, &self.factory).ok().flatten()
                 } else {
                     None
                 };
@@ -192,12 +297,17 @@ impl ReaderPool {
         }
     }
 
-    fn put_back(&self, connection: Connection) {
+    fn put_back(&self, reader: Reader) {
         // Under the lock that `close` takes, so that no connection slips in behind it.
         let mut idle = self.lock_idle();
-        if !self.permits.is_closed() {
-            idle.push(connection);
+        if !self.permits.is_closed() && !self.files.is_stale(&reader.lease) {
+            idle.push(reader);
         }
+    }
+
+    /// Closes the connections that are idle.
+    pub(crate) fn close_idle(&self) {
+        self.lock_idle().clear();
     }
 
     /// Waits for the queries under way and those that wait for a connection, then closes.
@@ -214,7 +324,7 @@ impl ReaderPool {
         self.lock_idle().clear();
     }
 
-    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock_idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -268,7 +378,8 @@ mod tests {
         let factory = ConnectionFactory::new(&config).unwrap();
         let first = factory.open_reader(ReaderMode::Alone).unwrap();
         let (runtime, ending) = (Handle::current(), Ending::default());
-        let pool = ReaderPool::new(factory, ReaderMode::Alone, 1, first, runtime, ending);
+        let files = files(&factory);
+        let pool = ReaderPool::new(factory, ReaderMode::Alone, 1, first, runtime, ending, files);
         pool.lock_idle().clear();
         let neighbour = pool.factory.open_plain().unwrap();
         neighbour
@@ -284,12 +395,17 @@ mod tests {
         assert_eq!(attempts, 1, "{error}");
     }
 
+    fn files(factory: &ConnectionFactory) -> Arc<OpenFiles> {
+        OpenFiles::of_writer(factory, Identities::at(factory.path(), false).unwrap())
+    }
+
     fn pool(folder: &Path, size: usize) -> Arc<ReaderPool> {
         let config = Config::new(folder.join("roas.db"));
         migrate(&config).unwrap();
         let factory = ConnectionFactory::new(&config).unwrap();
         let first = factory.open_reader(ReaderMode::Alone).unwrap();
         let (runtime, ending) = (Handle::current(), Ending::default());
+        let files = files(&factory);
         Arc::new(ReaderPool::new(
             factory,
             ReaderMode::Alone,
@@ -297,6 +413,7 @@ mod tests {
             first,
             runtime,
             ending,
+            files,
         ))
     }
 

@@ -63,3 +63,30 @@ pub(crate) fn neighbours(database: &Path, lock_file: Option<&Path>) -> Vec<Neigh
 pub(crate) fn neighbours(_: &Path, _: Option<&Path>) -> Vec<Neighbour> {
     Vec::new()
 }
+
+/// The other processes that have the WAL or the shared memory of `database` open although it was
+/// removed.
+#[cfg(target_os = "linux")]
+pub(crate) fn keepers_of_lost_files(database: &Path) -> Vec<Neighbour> {
+    use std::fs;
+
+    use crate::files::with_suffix;
+
+    // As the system shows the name of a file that has none any more.
+    let removed = ["-wal (deleted)", "-shm (deleted)"].map(|suffix| with_suffix(database, suffix));
+    let mut keepers = neighbours(database, None);
+    keepers.retain(|Neighbour { pid, .. }| {
+        fs::read_dir(format!("/proc/{pid}/fd")).is_ok_and(|descriptors| {
+            descriptors
+                .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+                .any(|open| removed.contains(&open))
+        })
+    });
+    keepers
+}
+
+/// Elsewhere nobody tells.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn keepers_of_lost_files(_: &Path) -> Vec<Neighbour> {
+    Vec::new()
+}

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use fastrand::Rng;
@@ -16,6 +16,7 @@ use shuttle::thread;
 use super::store::Store;
 use super::sync;
 use super::writer::{Work, WorkerConfig, Writer, pair};
+use crate::identity::OpenFiles;
 use crate::maintenance;
 use crate::metrics::Meters;
 use crate::wal::checkpoint::Pace;
@@ -142,11 +143,15 @@ impl Scenario {
         let config = WorkerConfig {
             factory: store.factory.clone(),
             journal_mode: store.journal_mode,
-            identity: if self.file_moved {
-                store.another_file
-            } else {
-                store.identity
-            },
+            files: OpenFiles::of_writer(
+                &store.factory,
+                if self.file_moved {
+                    store.other_files
+                } else {
+                    store.files
+                },
+            ),
+            readers: Weak::new(),
             batch_limit: self.batch_limit,
             clock: Arc::new(ManualClock::new(at(MIDNIGHT))),
             wal_watch,

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 use crate::config::{Config, Durability};
-use crate::connection::{ConnectionFactory, FileIdentity, JournalMode, ReaderMode};
+use crate::connection::{ConnectionFactory, JournalMode, ReaderMode};
+use crate::identity::{FileIdentity, Identities};
 use crate::migration::migrate;
 
 /// A database that many schedules write to, each to a guild of its own.
@@ -15,8 +16,8 @@ use crate::migration::migrate;
 pub(super) struct Store {
     pub(super) factory: ConnectionFactory,
     pub(super) journal_mode: JournalMode,
-    pub(super) identity: FileIdentity,
-    pub(super) another_file: FileIdentity,
+    pub(super) files: Identities,
+    pub(super) other_files: Identities,
     reader: Mutex<rusqlite::Connection>,
     guilds: AtomicU64,
     _folder: TempDir,
@@ -30,10 +31,12 @@ impl Store {
         migrate(&config).unwrap();
         let factory = ConnectionFactory::new(&config).unwrap();
         let (_, journal_mode) = factory.open_writer().unwrap();
+        let files = Identities::at(factory.path(), false).unwrap();
+        let another_file = FileIdentity::of(folder.path()).unwrap();
         Self {
             journal_mode,
-            identity: FileIdentity::of(factory.path()).unwrap(),
-            another_file: FileIdentity::of(folder.path()).unwrap(),
+            files,
+            other_files: files.with_database(another_file),
             reader: Mutex::new(factory.open_reader(ReaderMode::Beside).unwrap()),
             guilds: AtomicU64::new(1),
             factory,

@@ -20,6 +20,7 @@ use rusqlite::{Connection, Row, ffi};
 
 use crate::metrics::{By, Meters};
 use crate::wal;
+use crate::wal::index::WalIndex;
 
 /// Frames (pages of 4 KiB) that are not yet in the database, from which on the maintenance thread
 /// copies them: SQLite's own default.
@@ -99,6 +100,9 @@ impl WalState {
     /// Copies what can be copied without waiting for anyone. Where a reader still needs old frames,
     /// the state says so, not an error.
     pub(crate) fn after_copying(connection: &Connection) -> rusqlite::Result<Self> {
+        if !may_copy(connection)? {
+            return Ok(Self::UNKNOWN);
+        }
         Self::from(connection, "PRAGMA wal_checkpoint(PASSIVE)")
     }
 
@@ -106,12 +110,15 @@ impl WalState {
     /// handler, and holds the write lock meanwhile. Where it is not to be had, that is an error.
     pub(crate) fn after_truncating(connection: &Connection) -> rusqlite::Result<Self> {
         let statement = &mut connection.prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")?;
-        let (busy, wal) = statement.query_row([], |row| Ok((row.get(0)?, Self::from_row(row)?)))?;
-        if busy {
+        let held = || {
             let busy = ffi::Error::new(ffi::SQLITE_BUSY);
-            return Err(rusqlite::Error::SqliteFailure(busy, None));
+            rusqlite::Error::SqliteFailure(busy, None)
+        };
+        if !may_copy(connection)? {
+            return Err(held());
         }
-        Ok(wal)
+        let (busy, wal) = statement.query_row([], |row| Ok((row.get(0)?, Self::from_row(row)?)))?;
+        if busy { Err(held()) } else { Ok(wal) }
     }
 
     /// Looks, and does nothing: tells the state beside another checkpoint, too.
@@ -129,6 +136,16 @@ impl WalState {
         let (frames, copied) = (row.get(1)?, row.get(2)?);
         Ok(Self { frames, copied })
     }
+}
+
+/// Whether the WAL that the connection has open holds what is to be copied: from one that was truncated
+/// and written to again, SQLite would copy a hole into the database. Beside a writer it may answer `false`
+/// where all is well; then there is another checkpoint.
+fn may_copy(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(match WalIndex::of(connection)? {
+        Some(index) => index.is_copied() || index.is_in_wal_of(connection, None)?,
+        None => true,
+    })
 }
 
 /// Which of the threads of one database may checkpoint. SQLite refuses a checkpoint beside another
@@ -207,6 +224,17 @@ impl WalWatch {
             refuse_failed_sync(copied)?;
         }
         Ok(self.pace.pause(wal.frames, added, own))
+    }
+
+    /// Has the maintenance thread look at what there is to do.
+    pub(crate) fn wake_maintenance(&self) {
+        (self.ask)();
+    }
+
+    /// Waits until the maintenance thread's checkpoint has ended, and makes one.
+    pub(crate) fn copy_in_turn(&self, connection: &Connection) -> rusqlite::Result<WalState> {
+        let _turn = self.turn.wait();
+        WalState::after_copying(connection)
     }
 
     /// Copies what can be copied; answers whether the WAL has no need to wait any longer. An error

@@ -1,4 +1,5 @@
 //! The write-ahead log: checkpoints, its size, and its sync after a commit.
 
 pub(crate) mod checkpoint;
+pub(crate) mod index;
 pub(crate) mod sync;

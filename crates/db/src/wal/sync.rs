@@ -26,13 +26,13 @@ pub(crate) fn sync(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// The file that a connection has its WAL in, for as long as the connection is lent.
-struct WalFile<'c> {
+pub(super) struct WalFile<'c> {
     file: *mut ffi::sqlite3_file,
     methods: &'c ffi::sqlite3_io_methods,
 }
 
 impl<'c> WalFile<'c> {
-    fn of(connection: &'c Connection) -> rusqlite::Result<Self> {
+    pub(super) fn of(connection: &'c Connection) -> rusqlite::Result<Self> {
         let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
         // SAFETY: the handle is an open connection's, which is used by this thread alone while the
         // reference lives; the opcode writes a pointer to where its last argument points.
@@ -53,6 +53,29 @@ impl<'c> WalFile<'c> {
         Ok(Self { file, methods })
     }
 
+    /// The file's length in bytes.
+    pub(super) fn len(&self) -> rusqlite::Result<u64> {
+        let size = self.methods.xFileSize.ok_or_else(missing)?;
+        let mut bytes = 0;
+        // SAFETY: the method's own file, which is open.
+        succeeded(unsafe { size(self.file, &raw mut bytes) })?;
+        Ok(u64::try_from(bytes).unwrap_or(0))
+    }
+
+    /// Reads as many bytes as `buffer` has; `false` where the file ends before them.
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> rusqlite::Result<bool> {
+        let read = self.methods.xRead.ok_or_else(missing)?;
+        let (Ok(length), Ok(offset)) = (c_int::try_from(buffer.len()), i64::try_from(offset))
+        else {
+            return Ok(false);
+        };
+        // SAFETY: the method's own file, which is open, and a buffer of that length.
+        match unsafe { read(self.file, buffer.as_mut_ptr().cast(), length, offset) } {
+            ffi::SQLITE_IOERR_SHORT_READ => Ok(false),
+            code => succeeded(code).map(|()| true),
+        }
+    }
+
     fn sync(&self) -> rusqlite::Result<()> {
         let sync = self.methods.xSync.ok_or_else(missing)?;
         // SAFETY: the method's own file, which is open.
@@ -60,7 +83,7 @@ impl<'c> WalFile<'c> {
     }
 }
 
-fn succeeded(code: c_int) -> rusqlite::Result<()> {
+pub(super) fn succeeded(code: c_int) -> rusqlite::Result<()> {
     if code == ffi::SQLITE_OK {
         Ok(())
     } else {

@@ -132,6 +132,7 @@ impl Batch {
                 upkeep,
                 reply,
             } => reply.stage(self.keep_ranks(sql, now, *guild, upkeep)?),
+            Work::LookAfterFiles { reply } => reply.stage(()),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => panic!("asked to"),

@@ -52,6 +52,8 @@ pub(crate) enum Work {
         upkeep: Upkeep,
         reply: Reply<bool>,
     },
+    /// Has the worker look after the database's files, as it does before each transaction.
+    LookAfterFiles { reply: Reply<()> },
     /// Wakes the worker, so that it sees that the queue is to be closed.
     Close,
     #[cfg(test)]
@@ -120,6 +122,16 @@ impl Command {
         matches!(self.work, Work::Close)
     }
 
+    /// Whether it is the maintenance thread that waits for it, with its connection open.
+    pub(crate) fn is_of_maintenance(&self) -> bool {
+        matches!(self.work, Work::Forget { .. } | Work::Rank { .. })
+    }
+
+    /// Whether the files are to be looked at, however short a time ago that was done.
+    pub(crate) fn asks_for_files(&self) -> bool {
+        matches!(self.work, Work::LookAfterFiles { .. })
+    }
+
     /// Tells the caller that its request is committed.
     pub(crate) fn acknowledge(self) {
         match self.work {
@@ -129,6 +141,7 @@ impl Command {
             Work::SetRules { reply, .. } => reply.acknowledge(),
             Work::Forget { reply, .. } => reply.acknowledge(),
             Work::Rank { reply, .. } => reply.acknowledge(),
+            Work::LookAfterFiles { reply } => reply.acknowledge(),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => {}
@@ -144,6 +157,7 @@ impl Command {
             Work::SetRules { reply, .. } => reply.fail(error),
             Work::Forget { reply, .. } => reply.fail(error),
             Work::Rank { reply, .. } => reply.fail(error),
+            Work::LookAfterFiles { reply } => reply.fail(error),
             Work::Close => {}
             #[cfg(test)]
             Work::Panic => {}

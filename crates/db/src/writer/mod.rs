@@ -20,6 +20,7 @@
 mod batch;
 mod command;
 mod queue;
+mod recovery;
 mod spin;
 mod worker;
 

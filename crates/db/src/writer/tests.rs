@@ -14,7 +14,8 @@ use tracing::{Dispatch, Level};
 use tracing_subscriber::fmt::format::FmtSpan;
 
 use crate::config::Config;
-use crate::connection::{ConnectionFactory, FileIdentity};
+use crate::connection::ConnectionFactory;
+use crate::identity::{Identities, OpenFiles};
 use crate::maintenance;
 use crate::metrics::{Meters, QUEUE_DEPTH};
 use crate::migration::migrate;
@@ -53,13 +54,15 @@ fn idle(batch_limit: usize) -> (Writer, Idle) {
     migrate(&config).unwrap();
     let factory = ConnectionFactory::new(&config).unwrap();
     let (connection, journal_mode) = factory.open_writer().unwrap();
-    let identity = FileIdentity::of(factory.path()).unwrap();
+    let files = Identities::at(factory.path(), false).unwrap();
+    let files = OpenFiles::of_writer(&factory, files);
     let (wal_watch, _, _) = maintenance::channel(Pace::new(u64::MAX));
     let clock = Arc::new(ManualClock::new(at(MIDNIGHT)));
     let config = WorkerConfig {
         factory,
         journal_mode,
-        identity,
+        files,
+        readers: std::sync::Weak::new(),
         batch_limit,
         clock,
         wal_watch,

@@ -1,10 +1,11 @@
 //! The writer's thread: takes what has queued up, runs it as one transaction, answers.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -12,24 +13,28 @@ use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::Connection;
 use tracing::field::Empty;
 
-use crate::connection::{ConnectionFactory, FileIdentity, JournalMode};
+use crate::connection::{ConnectionFactory, JournalMode};
 use crate::error::{
     Ending, Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
 };
 use crate::files::with_suffix;
+use crate::identity::{Fault, OpenFiles};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Exhausted, Retry};
 use crate::lock::turns::{self, Turns};
 use crate::metrics::Meters;
 use crate::migration::{has_triggers, schema_changed};
+use crate::reader::ReaderPool;
 use crate::sql::WriteStatements;
 use crate::wal::checkpoint::WalWatch;
+use crate::wal::index::WalIndex;
 
 use super::Shared;
 use super::batch::Batch;
 use super::command::Command;
 use super::queue::Receiver;
+use super::recovery::LOOK_IS_GOOD_FOR;
 use super::spin;
 use super::sync::{Handle, has_passed, thread};
 
@@ -38,7 +43,9 @@ use super::sync::{Handle, has_passed, thread};
 pub(crate) struct WorkerConfig {
     pub(crate) factory: ConnectionFactory,
     pub(crate) journal_mode: JournalMode,
-    pub(crate) identity: FileIdentity,
+    pub(crate) files: Arc<OpenFiles>,
+    /// They close their connections when the files are lost.
+    pub(crate) readers: Weak<ReaderPool>,
     pub(crate) batch_limit: usize,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) wal_watch: WalWatch,
@@ -50,11 +57,11 @@ pub(crate) struct WorkerConfig {
 /// The worker: owns the receiving end of the queue and, while it runs, the connection.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    receiver: Receiver<Command>,
-    config: WorkerConfig,
-    shared: Arc<Shared>,
+    pub(super) receiver: Receiver<Command>,
+    pub(super) config: WorkerConfig,
+    pub(super) shared: Arc<Shared>,
     /// Taken from the queue, not yet in a batch.
-    queue: VecDeque<Command>,
+    pub(super) queue: VecDeque<Command>,
     batch: Batch,
     rng: Rng,
     /// The file's version as of the last transaction, where it was committed: as long as it stays, what
@@ -71,6 +78,12 @@ pub(crate) struct Worker {
     /// Whether a transaction takes in what arrives while it is applied. Not where each request has one
     /// of its own.
     absorbs: bool,
+    /// When the files were last looked at and found in their places.
+    pub(super) looked: Option<Instant>,
+    /// The WAL's last frame as the transaction under way began.
+    pub(super) tail: Option<WalIndex>,
+    /// A connection to lost files whose content is not saved yet.
+    pub(super) kept: Option<Connection>,
 }
 
 /// From how many callers on the detour over a task is worth it: waking one from a foreign thread
@@ -87,7 +100,7 @@ const LOOK_AFTER: RangeInclusive<usize> = 1..=100;
 
 /// How often a paused writer looks whether the WAL can start over: the one who keeps it from that is
 /// another process, which tells nobody.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Requests that are committed. Dropping them is what answers them, so that none is missed where a
 /// runtime that shuts down drops the task.
@@ -106,6 +119,8 @@ enum SessionEnd {
     Drained,
     /// The connection is not to be trusted any more.
     Broken,
+    /// The connection's files are not at their paths any more.
+    Lost,
 }
 
 /// Why one attempt at a transaction failed. In all cases but `Unknown`, nothing was applied.
@@ -116,8 +131,10 @@ enum Failed {
     Rejected(rusqlite::Error),
     /// The store is at fault.
     Store(rusqlite::Error),
-    /// The schema is not the one that the file was opened with.
-    Schema(RepositoryError),
+    /// The schema is not the one that the file was opened with, or the file has got another name.
+    Refused(RepositoryError),
+    /// The files beside the database are not at their paths: to be tried again with those that are.
+    Lost,
     /// The commit failed in a way that leaves open whether it took effect.
     Unknown(RepositoryError),
 }
@@ -142,6 +159,9 @@ impl Worker {
             looks: false,
             turns,
             absorbs: true,
+            looked: None,
+            tail: None,
+            kept: None,
         }
     }
 
@@ -171,12 +191,15 @@ impl Worker {
 
     fn work(&mut self, connection: Connection) {
         let mut connection = Some(connection);
+        let mut at_once = false;
         loop {
             let current = if let Some(connection) = connection.take() {
                 connection
             } else {
-                // Not before somebody asks: what failed may have been mended by then.
-                if !self.receive() {
+                // Not before somebody asks: what failed may have been mended by then. Readers cannot ask
+                // for files that are lost.
+                let asked = mem::take(&mut at_once) || self.receive();
+                if !asked {
                     return;
                 }
                 match self.reopen() {
@@ -187,56 +210,15 @@ impl Worker {
                     }
                 }
             };
-            if self.serve(&current) == SessionEnd::Drained {
-                return;
+            match self.serve(&current) {
+                SessionEnd::Drained => return,
+                SessionEnd::Broken => {}
+                SessionEnd::Lost => {
+                    self.let_go(current);
+                    at_once = true;
+                }
             }
         }
-    }
-
-    fn reopen(&mut self) -> Result<Connection, RepositoryError> {
-        let unavailable = |error: crate::OpenError| {
-            RepositoryError::with_source(
-                error.kind(),
-                "the database cannot be opened anew after a failure; nothing was applied",
-                error,
-            )
-        };
-        let path = self.config.factory.path();
-        // Never an empty file in the place of one that went away.
-        if FileIdentity::of(path).ok() != Some(self.config.identity) {
-            return Err(file_moved(self.config.factory.path()));
-        }
-        let since = self.queue.iter().map(|command| command.submitted_at).min();
-        let factory = &self.config.factory;
-        let factory = factory.for_request(since.unwrap_or_else(Instant::now));
-        let (connection, journal_mode) = factory.open_writer().map_err(unavailable)?;
-        self.config.journal_mode = journal_mode;
-        if self.syncs_apart() {
-            factory
-                .retrying("begin the WAL anew", || {
-                    let anew = self.config.wal_watch.begin_anew(&connection);
-                    anew.map_err(Into::into)
-                })
-                .map_err(unavailable)?;
-        }
-        self.shared.reopened();
-        tracing::warn!(path = %path.display(), "the writer's connection was opened anew");
-        Ok(connection)
-    }
-
-    /// Fails what is queued, for want of a connection. Where it was a lock that was not to be had, only
-    /// those whose time is up.
-    fn fail_queued(&mut self, error: &RepositoryError) {
-        let queued = self.queue.drain(..);
-        let failed = if matches!(error.kind(), RepositoryErrorKind::Busy { .. }) {
-            let deadline = self.config.factory.retry().deadline();
-            let (expired, rest) = split_expired(queued, deadline, Instant::now());
-            self.queue = rest.into();
-            expired
-        } else {
-            queued.collect()
-        };
-        fail_all(failed, error);
     }
 
     /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
@@ -282,7 +264,11 @@ impl Worker {
             self.shared.waited(self.turns.take());
             let commands = self.next_batch();
             if !self.transact(&mut sql, commands) {
-                return SessionEnd::Broken;
+                return if self.config.files.is_lost() {
+                    SessionEnd::Lost
+                } else {
+                    SessionEnd::Broken
+                };
             }
             if self.config.journal_mode == JournalMode::Wal {
                 let WorkerConfig {
@@ -356,7 +342,9 @@ impl Worker {
             .entered();
             let (exhausted, error) = loop {
                 busy::allow(retry.begin_attempt(Instant::now()));
-                let attempt = self.attempt(sql, &mut commands);
+                let attempt = self
+                    .attempt(sql, &mut commands)
+                    .map_err(|failed| self.blame_files(sql.connection(), failed));
                 self.shared.waited(busy::take_waited());
                 match attempt {
                     Ok(commit) => {
@@ -397,9 +385,14 @@ impl Worker {
                         return usable;
                     }
                     // The connection stays: the schema may be brought back.
-                    Err(Failed::Schema(error)) => {
+                    Err(Failed::Refused(error)) => {
                         fail_all(commands, &error);
                         return true;
+                    }
+                    Err(Failed::Lost) => {
+                        commands.extend(self.queue.drain(..));
+                        self.queue = commands.into();
+                        return false;
                     }
                     Err(Failed::Unknown(error)) => {
                         fail_all(commands, &error);
@@ -458,7 +451,7 @@ impl Worker {
     }
 
     /// Whether commits leave the WAL's sync to us.
-    fn syncs_apart(&self) -> bool {
+    pub(super) fn syncs_apart(&self) -> bool {
         self.config
             .factory
             .syncs_wal_apart(self.config.journal_mode)
@@ -541,7 +534,7 @@ impl Worker {
                     self.has_triggers = has_triggers(sql.connection()).map_err(Failed::of)?;
                     self.schema_cookie = Some(cookie);
                 }
-                Ok(Some(changed)) => return Err(Failed::Schema(changed)),
+                Ok(Some(changed)) => return Err(Failed::Refused(changed)),
                 Err(error) => return Err(Failed::of(error)),
             }
         }
@@ -560,6 +553,12 @@ impl Worker {
         sql.begin().map_err(Failed::of)?;
         let version = self
             .check_for_changes(sql, known)
+            .and_then(|version| {
+                let is_asked = commands.iter().any(Command::asks_for_files);
+                let is_unchanged = known == Some(version) && !is_asked;
+                self.look_before_writing(sql.connection(), is_unchanged)?;
+                Ok(version)
+            })
             .map_err(|failed| undo(sql, failed))?;
         if sql.is_autocommit() {
             return Err(Failed::Store(ended_by_itself()));
@@ -594,16 +593,123 @@ impl Worker {
             });
         }
         let commit = before_commit.elapsed();
-        match FileIdentity::of(self.config.factory.path()) {
-            Ok(identity) if identity == self.config.identity => {
+        match self.look_after_commit(sql.connection()) {
+            Ok(()) => {
                 self.data_version = Some(version);
                 Ok(commit)
             }
-            _ => Err(Failed::Unknown(outcome_unknown(&format!(
-                "`{}` was moved, replaced or deleted while it was open",
-                self.config.factory.path().display()
-            )))),
+            Err(fault) => Err(Failed::Unknown(outcome_unknown(&fault.to_string()))),
         }
+    }
+
+    /// Looks, under the write lock, whether what is about to be written goes into files that others
+    /// find. Not where that was done a moment ago and nobody has written since.
+    fn look_before_writing(
+        &mut self,
+        connection: &Connection,
+        is_unchanged: bool,
+    ) -> Result<(), Failed> {
+        let is_wal = self.config.journal_mode == JournalMode::Wal;
+        let before = self.tail.take();
+        if is_wal {
+            self.tail = WalIndex::of(connection).map_err(Failed::Store)?;
+        }
+        let looked = self.looked.take();
+        if is_unchanged && looked.is_some_and(|looked| !has_passed(LOOK_IS_GOOD_FOR, looked)) {
+            self.looked = looked;
+            return Ok(());
+        }
+        let fault = match self.config.files.look() {
+            Ok(()) => match &self.tail {
+                // Certain, under the lock.
+                Some(tail)
+                    if !tail
+                        .is_in_wal_of(connection, before.as_ref())
+                        .map_err(Failed::Store)? =>
+                {
+                    Fault::Overwritten(self.config.files.wal().to_owned())
+                }
+                _ => {
+                    self.looked = Some(Instant::now());
+                    return Ok(());
+                }
+            },
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Lost(_) | Fault::Overwritten(_) => {
+                self.lose(&fault);
+                Err(Failed::Lost)
+            }
+            Fault::Linked(..) | Fault::Moved(_) => {
+                let error = RepositoryError::new(
+                    RepositoryErrorKind::Unavailable,
+                    format!("{fault}; nothing was applied"),
+                );
+                Err(Failed::Refused(error))
+            }
+        }
+    }
+
+    /// Where what a transaction failed with may come of its files, and these are lost: that.
+    fn blame_files(&self, connection: &Connection, failed: Failed) -> Failed {
+        let (Failed::Store(error) | Failed::Rejected(error)) = &failed else {
+            return failed;
+        };
+        if !matches!(Failure::of(error), Failure::Unusable | Failure::Corrupt) {
+            return failed;
+        }
+        let fault = match self.config.files.look() {
+            Err(fault @ Fault::Lost(_)) => fault,
+            _ if self.config.journal_mode == JournalMode::Wal && !self.is_in_wal(connection) => {
+                Fault::Overwritten(self.config.files.wal().to_owned())
+            }
+            _ => return failed,
+        };
+        self.lose(&fault);
+        Failed::Lost
+    }
+
+    /// Looks whether a transaction that is committed is in the files that others find.
+    fn look_after_commit(&mut self, connection: &Connection) -> Result<(), Fault> {
+        self.looked = None;
+        match self.config.files.look() {
+            Ok(()) => {}
+            // It is in this name's WAL as what was acknowledged before is. The next is refused.
+            Err(Fault::Linked(..)) => return Ok(()),
+            Err(fault) => {
+                if matches!(fault, Fault::Lost(_)) {
+                    self.lose(&fault);
+                }
+                return Err(fault);
+            }
+        }
+        if self.config.journal_mode == JournalMode::Wal && !self.is_in_wal(connection) {
+            let fault = Fault::Overwritten(self.config.files.wal().to_owned());
+            self.lose(&fault);
+            return Err(fault);
+        }
+        self.looked = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether the WAL has what is committed. Others may be writing to it: what looks wrong is looked at
+    /// again under the write lock.
+    fn is_in_wal(&self, connection: &Connection) -> bool {
+        let look = || match WalIndex::of(connection)? {
+            Some(index) => index.is_in_wal_of(connection, self.tail.as_ref()),
+            None => Ok(true),
+        };
+        if let Ok(true) = look() {
+            return true;
+        }
+        busy::allow(self.config.factory.retry().deadline() / 2);
+        let locked = connection.execute_batch("BEGIN IMMEDIATE").is_ok();
+        let is_there = look();
+        if locked && connection.execute_batch("ROLLBACK").is_err() {
+            return false;
+        }
+        matches!(is_there, Ok(true))
     }
 }
 
@@ -630,7 +736,7 @@ impl Failed {
 
 /// Those whose time is up, and the rest, who go on with the time they have left. Where the attempts ran
 /// out before anyone's time did, it is up for all.
-fn split_expired(
+pub(super) fn split_expired(
     commands: impl IntoIterator<Item = Command>,
     deadline: Duration,
     now: Instant,
@@ -645,19 +751,8 @@ fn split_expired(
     }
 }
 
-fn fail_all(commands: impl IntoIterator<Item = Command>, error: &RepositoryError) {
+pub(super) fn fail_all(commands: impl IntoIterator<Item = Command>, error: &RepositoryError) {
     for command in commands {
         command.fail(error.clone());
     }
-}
-
-fn file_moved(path: &std::path::Path) -> RepositoryError {
-    RepositoryError::new(
-        RepositoryErrorKind::Unavailable,
-        format!(
-            "`{}` was moved, replaced or deleted while it was open; nothing was applied, put the \
-             file back or open the database anew",
-            path.display()
-        ),
-    )
 }

@@ -11,6 +11,7 @@ mod conformance;
 mod foreign_objects;
 mod legacy;
 mod legacy_rules;
+mod lost_files;
 mod metrics;
 mod migration;
 mod opening;
