@@ -259,7 +259,8 @@ pub(crate) enum Command {
         decay_after_seconds=300  after how long without a message the score falls\n  \
         decay_per_hour=6         how fast it falls\n  \
         time_zone=UTC            whose calendar days are counted\n\n\
-        A change holds for messages recorded after it.\n\n\
+        A change holds for messages recorded after it. Rules that cannot be read, as after an edit by \
+        hand, are named; setting each of them corrects the row.\n\n\
         Examples:\n  \
         roas rules --guild 743430870758460727\n  \
         roas rules --guild 743430870758460727 --set time_zone=Asia/Taipei --set cooldown_seconds=30")]

@@ -1,7 +1,9 @@
 //! The commands that change one thing: `adjust`, `rules`.
 
-use roas_db::Access;
-use roas_domain::{ActivityRecord, GuildId, GuildRules, MemberKey};
+use std::error::Error as _;
+
+use roas_db::{Access, InvalidRow};
+use roas_domain::{ActivityRecord, GuildId, GuildRules, MemberKey, RepositoryError};
 use serde::Serialize;
 
 use super::Context;
@@ -74,7 +76,10 @@ pub(super) async fn rules(args: RulesArgs, context: &Context<'_>) -> Result<(), 
     };
     let rules = context
         .with_meter(access, async |meter| {
-            let before = meter.service().rules(guild).await?;
+            let before = match meter.service().rules(guild).await {
+                Err(error) => correctable(&set, &error).ok_or(error)?,
+                Ok(rules) => rules,
+            };
             if set.is_empty() {
                 return Ok(before);
             }
@@ -87,6 +92,18 @@ pub(super) async fn rules(args: RulesArgs, context: &Context<'_>) -> Result<(), 
         })
         .await?;
     context.output.report(&RulesReport::new(guild, rules))
+}
+
+/// Where a guild's rules cannot be read, those that can, if `set` has a value for each of the others.
+fn correctable(set: &[String], error: &RepositoryError) -> Option<GuildRules> {
+    let row = error.source()?.downcast_ref::<InvalidRow>()?;
+    let is_set = |column: &str| {
+        set.iter()
+            .filter_map(|assignment| assignment.split_once('='))
+            .any(|(key, _)| key.trim() == column)
+    };
+    let rules = row.readable_rules()?;
+    row.columns().all(is_set).then(|| rules.clone())
 }
 
 /// A guild's rules, under the keys that `--set` takes.

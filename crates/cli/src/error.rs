@@ -3,7 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use roas_db::OpenError;
+use roas_app::one_line;
+use roas_db::{InvalidRow, OpenError};
 use roas_domain::{GuildId, RepositoryError, UserId};
 
 use crate::ingest::REJECTED;
@@ -51,9 +52,21 @@ impl Failure {
     }
 }
 
-/// An error of the repository and its sources in one line, with what to do about it at a terminal.
-pub(crate) fn with_advice(error: &RepositoryError) -> String {
-    roas_app::one_line(error)
+/// An error and its sources in one line, with what to do about it at a terminal.
+pub(crate) fn with_advice(error: &(dyn std::error::Error + 'static)) -> String {
+    let line = one_line(error);
+    let mut sources = std::iter::successors(Some(error), |error| error.source());
+    match sources.find_map(|source| source.downcast_ref::<InvalidRow>()) {
+        Some(row) if row.readable_rules().is_some() => {
+            let sets: Vec<_> = row.columns().map(|key| format!(" --set {key}=…")).collect();
+            format!(
+                "{line}; `roas rules --guild {}{}` corrects it",
+                row.guild(),
+                sets.concat()
+            )
+        }
+        _ => line,
+    }
 }
 
 #[cfg(test)]

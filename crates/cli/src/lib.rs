@@ -42,10 +42,9 @@ use self::console::Console;
 use self::output::{Column, Output, Report, Style, duration_us, grouped, table};
 use crate::settings::Settings;
 
-use crate::error::Failure;
+use crate::error::{Failure, with_advice};
 use crate::settings::database_config;
 use roas_app::meter::Meter;
-use roas_app::one_line;
 
 /// Runs the program on the process's own arguments and environment, and answers its exit code.
 #[must_use]
@@ -67,7 +66,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let console = Console::default();
     start(cli, &console).unwrap_or_else(|failure| {
         console.end_progress();
-        console.line(&format!("roas: {}", one_line(&failure)));
+        console.line(&format!("roas: {}", with_advice(&failure)));
         failure.exit_code()
     })
 }

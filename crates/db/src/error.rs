@@ -10,6 +10,7 @@ use roas_domain::{RepositoryError, RepositoryErrorKind};
 use rusqlite::ffi;
 use thiserror::Error;
 
+use crate::invalid::InvalidRow;
 use crate::lock::holder::{LockHolder, held_by};
 use crate::lock::neighbours::Neighbour;
 use crate::lock::retry::Exhausted;
@@ -438,6 +439,9 @@ pub(crate) enum Failure {
     Full,
     /// The database cannot be written to.
     ReadOnly,
+    /// A row holds a value that the domain does not allow. SQLite finds nothing wrong with it: most
+    /// likely somebody edited it.
+    InvalidData,
     /// The database is damaged, or is none.
     Corrupt,
     /// The connection or its file is not to be trusted any more.
@@ -449,10 +453,10 @@ impl Failure {
         use rusqlite::Error as E;
         let Some(code) = error.sqlite_error().map(|error| error.extended_code) else {
             return match error {
-                // A value in the file that the domain does not allow.
                 E::FromSqlConversionFailure(..)
                 | E::IntegralValueOutOfRange(..)
-                | E::InvalidColumnType(..) => Self::Corrupt,
+                | E::InvalidColumnType(..)
+                | E::Utf8Error(..) => Self::InvalidData,
                 _ => Self::Rejected,
             };
         };
@@ -490,6 +494,13 @@ pub(crate) fn ended_by_itself() -> rusqlite::Error {
 
 /// The port's error for a failed statement. `doing` completes "cannot …".
 pub(crate) fn repository_error(doing: &str, error: rusqlite::Error) -> RepositoryError {
+    let error = match InvalidRow::take_from(error) {
+        Ok(row) => {
+            let message = format!("cannot {doing}: {row}");
+            return RepositoryError::with_source(RepositoryErrorKind::InvalidData, message, row);
+        }
+        Err(error) => error,
+    };
     let (kind, advice) = match Failure::of(&error) {
         Failure::Contended => (
             RepositoryErrorKind::Busy {
@@ -509,6 +520,10 @@ pub(crate) fn repository_error(doing: &str, error: rusqlite::Error) -> Repositor
         Failure::ReadOnly => (
             RepositoryErrorKind::ReadOnly,
             "the database cannot be written to",
+        ),
+        Failure::InvalidData => (
+            RepositoryErrorKind::InvalidData,
+            "a row holds a value that does not belong there",
         ),
         Failure::Corrupt => (
             RepositoryErrorKind::Corrupt,

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use roas_domain::{Clock, EventId, RepositoryError, RepositoryErrorKind};
+use roas_domain::{Clock, EventId, GuildId, RepositoryError, RepositoryErrorKind};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -328,36 +328,51 @@ fn forget_old_events(
 }
 
 /// Brings the ranks of all large guilds up to date, in small steps; the writer takes each in a
-/// transaction between its callers'. Answers how many guilds they are.
+/// transaction between its callers'. Returns how many guilds they are.
 fn keep_ranks(connection: &Connection, config: &MaintenanceConfig) -> Result<u64, RepositoryError> {
-    let ask = |guild, upkeep| {
+    let guilds = retrying(config, "look for large guilds", || {
+        rank::guilds_to_rank(connection, config.rank_guilds_from)
+    })?;
+    for &guild in &guilds {
+        match keep_ranks_of(guild, connection, config) {
+            // A row of this guild: no reason to leave the others.
+            Err(error) if error.kind() == RepositoryErrorKind::InvalidData => {
+                tracing::warn!(%guild, %error, "the guild's ranks are not kept");
+            }
+            kept => kept?,
+        }
+    }
+    Ok(guilds.len() as u64)
+}
+
+fn keep_ranks_of(
+    guild: GuildId,
+    connection: &Connection,
+    config: &MaintenanceConfig,
+) -> Result<(), RepositoryError> {
+    let ask = |upkeep| {
         config.writer.submit_blocking(|reply| Work::Rank {
             guild,
             upkeep,
             reply,
         })
     };
-    let guilds = retrying(config, "look for large guilds", || {
-        rank::guilds_to_rank(connection, config.rank_guilds_from)
+    let health = retrying(config, "check a guild's ranks", || {
+        rank::health(connection, guild)
     })?;
-    for &guild in &guilds {
-        let health = retrying(config, "check a guild's ranks", || {
-            rank::health(connection, guild)
-        })?;
-        if health == Health::Spent {
-            tracing::info!(%guild, "the guild's ranks are made anew");
-            ask(guild, Upkeep::Discard)?;
-        }
-        if health != Health::Good {
-            while ask(guild, Upkeep::Step)? {}
-            let layout = retrying(config, "look at a guild's members", || {
-                Layout::survey(connection, guild, config.clock.now())
-            })?;
-            ask(guild, Upkeep::Begin(Box::new(layout)))?;
-        }
-        while ask(guild, Upkeep::Step)? {}
+    if health == Health::Spent {
+        tracing::info!(%guild, "the guild's ranks are made anew");
+        ask(Upkeep::Discard)?;
     }
-    Ok(guilds.len() as u64)
+    if health != Health::Good {
+        while ask(Upkeep::Step)? {}
+        let layout = retrying(config, "look at a guild's members", || {
+            Layout::survey(connection, guild, config.clock.now())
+        })?;
+        ask(Upkeep::Begin(Box::new(layout)))?;
+    }
+    while ask(Upkeep::Step)? {}
+    Ok(())
 }
 
 fn retrying<T>(

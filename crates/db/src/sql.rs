@@ -7,6 +7,8 @@ use roas_domain::{
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Statement, params};
 
+use crate::error::Failure;
+use crate::invalid::{InvalidRow, InvalidValue, Owner, read_row};
 use crate::rank;
 use crate::recording_time::RecordingTime;
 
@@ -158,14 +160,20 @@ impl<'c> WriteStatements<'c> {
             Some((known, ymd)) if *known == day => ymd,
             other => &mut other.insert((day, day.to_string())).1,
         };
-        self.add_daily
-            .execute(params![
-                ymd.as_str(),
-                member.guild.to_i64(),
-                member.user.to_i64(),
-                messages.cast_signed(),
-            ])
-            .map(drop)
+        let added = self.add_daily.execute(params![
+            ymd.as_str(),
+            member.guild.to_i64(),
+            member.user.to_i64(),
+            messages.cast_signed(),
+        ]);
+        match added {
+            Ok(_) => Ok(()),
+            // SQLite names the constraint that the sum breaks, and not the count that broke it before.
+            Err(error) => match messages_in(self.connection, member, Period::Day(day)) {
+                Err(invalid) if Failure::of(&invalid) == Failure::InvalidData => Err(invalid),
+                _ => Err(error),
+            },
+        }
     }
 
     pub(crate) fn put_recording_time(&mut self, time: RecordingTime) -> rusqlite::Result<()> {
@@ -198,7 +206,7 @@ impl<'c> WriteStatements<'c> {
 
     pub(crate) fn find_rules(&mut self, guild: GuildId) -> rusqlite::Result<GuildRules> {
         self.find_rules
-            .query_row([guild.to_i64()], rules_from)
+            .query_row([guild.to_i64()], |row| rules_from(row, guild))
             .optional()
             .map(Option::unwrap_or_default)
     }
@@ -251,7 +259,7 @@ pub(crate) fn find_member(
 pub(crate) fn find_rules(connection: &Connection, guild: GuildId) -> rusqlite::Result<GuildRules> {
     connection
         .prepare_cached(FIND_RULES)?
-        .query_row([guild.to_i64()], rules_from)
+        .query_row([guild.to_i64()], |row| rules_from(row, guild))
         .optional()
         .map(Option::unwrap_or_default)
 }
@@ -268,7 +276,7 @@ pub(crate) fn messages_in(
         let count = statement
             .query_row(
                 params![day.to_string(), member.guild.to_i64(), member.user.to_i64()],
-                |row| count_from(row, 0),
+                |row| day_count_from(row, day, member),
             )
             .optional()?;
         Ok(sum + count.unwrap_or(0))
@@ -299,7 +307,11 @@ pub(crate) fn top_scores(
             rules.decay_after_seconds(),
             limit
         ],
-        |row| Ok((user_from(row, 0)?, score_from(row, 1)?, time_from(row, 2)?)),
+        |row| {
+            read_row(row, "activity_meter", Owner::Guild(guild), |row| {
+                Ok((user_from(row, 0)?, score_from(row, 1)?, time_from(row, 2)?))
+            })
+        },
     )?;
     (1..)
         .zip(rows)
@@ -377,11 +389,14 @@ pub(crate) fn top_messages(
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
         let rank = entries.len() as u64 + 1;
-        entries.push(MessageEntry {
-            rank,
-            user: user_from(row, 0)?,
-            messages: count_from(row, 1)?,
-        });
+        let entry = read_row(row, "activity_daily", Owner::Guild(guild), |row| {
+            Ok(MessageEntry {
+                rank,
+                user: user_from(row, 0)?,
+                messages: count_from(row, 1)?,
+            })
+        })?;
+        entries.push(entry);
     }
     Ok(entries)
 }
@@ -461,30 +476,60 @@ fn days(period: Period) -> Box<dyn Iterator<Item = Day>> {
     }
 }
 
-fn record_from(row: &Row<'_>, member: MemberKey) -> rusqlite::Result<ActivityRecord> {
-    Ok(ActivityRecord {
-        member,
-        score: score_from(row, 0)?,
-        last_message_at: time_from(row, 1)?,
-        messages: count_from(row, 2)?,
+fn day_count_from(row: &Row<'_>, day: Day, member: MemberKey) -> rusqlite::Result<u64> {
+    read_row(row, "activity_daily", Owner::MemberOn(day, member), |row| {
+        count_from(row, 0)
     })
 }
 
-fn rules_from(row: &Row<'_>) -> rusqlite::Result<GuildRules> {
-    let (max, gain): (f64, f64) = (row.get(0)?, row.get(1)?);
-    let (cooldown, grace): (i64, i64) = (row.get(2)?, row.get(3)?);
-    let decay: f64 = row.get(4)?;
-    let score = ScoreRules::default()
-        .with_max_score(max)
-        .and_then(|rules| rules.with_gain_per_message(gain))
-        .and_then(|rules| rules.with_cooldown_seconds(cooldown))
-        .and_then(|rules| rules.with_decay_after_seconds(grace))
-        .and_then(|rules| rules.with_decay_per_hour(decay));
-    let time_zone = GuildTimeZone::new(row.get_ref(5)?.as_str()?);
-    Ok(GuildRules {
-        score: valid(0, Type::Real, score)?,
-        time_zone: valid(5, Type::Text, time_zone)?,
+fn record_from(row: &Row<'_>, member: MemberKey) -> rusqlite::Result<ActivityRecord> {
+    read_row(row, "activity_meter", Owner::Member(member), |row| {
+        Ok(ActivityRecord {
+            member,
+            score: score_from(row, 0)?,
+            last_message_at: time_from(row, 1)?,
+            messages: count_from(row, 2)?,
+        })
     })
+}
+
+fn rules_from(row: &Row<'_>, guild: GuildId) -> rusqlite::Result<GuildRules> {
+    type SetRule = fn(ScoreRules, &Row<'_>) -> rusqlite::Result<ScoreRules>;
+    const RULES: [SetRule; 5] = [
+        |rules, row| valid(0, Type::Real, rules.with_max_score(row.get(0)?)),
+        |rules, row| valid(1, Type::Real, rules.with_gain_per_message(row.get(1)?)),
+        |rules, row| valid(2, Type::Integer, rules.with_cooldown_seconds(row.get(2)?)),
+        |rules, row| {
+            valid(
+                3,
+                Type::Integer,
+                rules.with_decay_after_seconds(row.get(3)?),
+            )
+        },
+        |rules, row| valid(4, Type::Real, rules.with_decay_per_hour(row.get(4)?)),
+    ];
+    let time_zone = |row: &Row<'_>| {
+        let name: String = row.get(5)?;
+        valid(5, Type::Text, GuildTimeZone::new(&name))
+    };
+    // One by one: the error names all that is wrong, and has the rest.
+    let mut rules = GuildRules::default();
+    let mut invalid = Vec::new();
+    for set in RULES {
+        match set(rules.score, row) {
+            Ok(score) => rules.score = score,
+            Err(error) => invalid.push(InvalidValue::of(row, error)?),
+        }
+    }
+    match time_zone(row) {
+        Ok(time_zone) => rules.time_zone = time_zone,
+        Err(error) => invalid.push(InvalidValue::of(row, error)?),
+    }
+    if invalid.is_empty() {
+        Ok(rules)
+    } else {
+        Err(InvalidRow::of_rules(guild, invalid, rules))
+    }
 }
 
 pub(crate) fn user_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UserId> {
@@ -504,12 +549,14 @@ pub(crate) fn time_from(row: &Row<'_>, column: usize) -> rusqlite::Result<UnixSe
 }
 
 pub(crate) fn count_from(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    valid(
-        column,
-        Type::Integer,
-        u64::try_from(row.get::<_, i64>(column)?),
-    )
+    let count: i64 = row.get(column)?;
+    let counted = u64::try_from(count).map_err(|_| NegativeCount(count));
+    valid(column, Type::Integer, counted)
 }
+
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not a count: expected a whole number from 0")]
+struct NegativeCount(i64);
 
 /// A value in the file that the domain refuses means that somebody else wrote it.
 pub(crate) fn valid<T, E>(column: usize, kind: Type, value: Result<T, E>) -> rusqlite::Result<T>

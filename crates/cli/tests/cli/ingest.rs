@@ -275,6 +275,70 @@ fn one_message_from_the_future_is_rejected_and_the_rest_counts_as_without_it() {
     );
 }
 
+/// A database whose guild 2 has a time zone that does not exist.
+fn with_unreadable_rules() -> Folder {
+    let folder = Folder::new();
+    folder.run("migrate").text();
+    let path = folder.path("roas.db");
+    #[expect(clippy::disallowed_methods, reason = "no process of ours has it open")]
+    let database = rusqlite::Connection::open(path).unwrap();
+    let sql = "INSERT INTO activity_settings (guild_id, time_zone) VALUES (2, 'Asia/Tapei')";
+    database.execute_batch(sql).unwrap();
+    folder
+}
+
+#[test]
+fn one_guilds_unreadable_settings_fail_its_own_lines_until_they_are_set() {
+    let folder = with_unreadable_rules();
+    let time = "2025-08-22T00:00:00Z";
+    let input: String = (1..=300)
+        .map(|id| message(id, id % 3 + 1, 60 + id % 7, time) + "\n")
+        .collect();
+    folder.write("in.ndjson", &input);
+    let answer = folder.run("ingest in.ndjson --json --ack acks");
+    assert_eq!(answer.code, Some(1), "{answer:?}");
+    let report = answer.object();
+    assert_eq!(
+        (&report["lines"], &report["failed"], &report["rejected"]),
+        (&300.into(), &100.into(), &0.into())
+    );
+    let expected: BTreeSet<_> = (1..=300).filter(|id| id % 3 != 1).collect();
+    assert_eq!(acknowledged(&folder, "acks"), expected);
+    assert_eq!(answer.stderr.lines().count(), 101, "{answer:?}");
+    let first = answer.stderr.lines().next().unwrap();
+    for part in [
+        "line ",
+        "guild 2 in `activity_settings`",
+        "`time_zone`",
+        "`Asia/Tapei`",
+        "; `roas rules --guild 2 --set time_zone=…` corrects it",
+    ] {
+        assert!(first.contains(part), "{part}: {first}");
+    }
+    assert!(!answer.stderr.contains("damaged"), "{answer:?}");
+    let last = answer.stderr.lines().last().unwrap();
+    assert!(
+        last.starts_with("roas: 100 messages were not recorded"),
+        "{last}"
+    );
+
+    let line = folder.run("rules --guild 2");
+    assert!(line.failure().contains("--set time_zone=…"), "{line:?}");
+    let line = folder.run("rules --guild 2 --set max_score=50");
+    assert!(line.failure().contains("--set time_zone=…"), "{line:?}");
+    let set = folder.json("rules --guild 2 --set time_zone=Asia/Taipei --set max_score=50");
+    assert_eq!(
+        (&set["time_zone"], &set["max_score"]),
+        (&"Asia/Taipei".into(), &50.0.into())
+    );
+    let report = folder.json("ingest in.ndjson --ack acks");
+    assert_eq!(
+        (&report["duplicate"], &report["failed"]),
+        (&200.into(), &0.into())
+    );
+    assert_eq!(acknowledged(&folder, "acks"), (1..=300).collect());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn what_cannot_be_written_is_named() {

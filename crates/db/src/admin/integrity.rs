@@ -111,7 +111,9 @@ pub(crate) fn is_damage(error: &OpenError) -> bool {
         OpenError::NotADatabase { .. }
         | OpenError::WalWithoutDatabase { .. }
         | OpenError::Damaged { .. } => true,
-        OpenError::Sqlite { source, .. } => source.failure() == Failure::Corrupt,
+        OpenError::Sqlite { source, .. } => {
+            matches!(source.failure(), Failure::Corrupt | Failure::InvalidData)
+        }
         _ => false,
     }
 }

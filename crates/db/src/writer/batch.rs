@@ -8,10 +8,12 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use roas_domain::{
-    ActivityEvent, ActivityRecord, Day, EventOutcome, GuildId, GuildRules, MemberKey, UnixSeconds,
+    ActivityEvent, ActivityRecord, Day, EventOutcome, GuildId, GuildRules, MemberKey, ScoreDelta,
+    UnixSeconds,
 };
 
-use super::command::{Upkeep, Work};
+use super::command::{Reply, Upkeep, Work};
+use crate::error::{Failure, repository_error};
 use crate::rank::{self, Change, Counts, GuildState};
 use crate::recording_time::RecordingTime;
 use crate::sql;
@@ -83,32 +85,24 @@ impl Batch {
         work: &mut Work,
     ) -> rusqlite::Result<()> {
         match work {
-            Work::Record { event, reply } => reply.stage(self.record(sql, now, event)?),
+            Work::Record { event, reply } => settle(reply, self.record(sql, now, event))?,
             Work::RecordMany { events, reply } => {
-                let outcomes: rusqlite::Result<Vec<_>> = events
-                    .iter()
-                    .map(|event| self.record(sql, now, event))
-                    .collect();
-                reply.stage(outcomes?);
+                let mut outcomes = Vec::with_capacity(events.len());
+                for event in events {
+                    match self.record(sql, now, event) {
+                        Ok(outcome) => outcomes.push(outcome),
+                        Err(error) if outcomes.is_empty() => return settle(reply, Err(error)),
+                        Err(error) => return Err(error),
+                    }
+                }
+                reply.stage(outcomes);
             }
             Work::Adjust {
                 member,
                 delta,
                 at,
                 reply,
-            } => {
-                let rules = &guild_of(&mut self.guilds, sql, member.guild)?.rules;
-                let state = state_of(&mut self.members, sql, *member)?;
-                let record = ActivityRecord::after_adjustment(
-                    state.record,
-                    *member,
-                    *delta,
-                    *at,
-                    &rules.score,
-                );
-                state.set(record, &mut self.changed);
-                reply.stage(record);
-            }
+            } => settle(reply, self.adjust(sql, *member, *delta, *at))?,
             Work::SetRules {
                 guild,
                 rules,
@@ -175,14 +169,19 @@ impl Batch {
         now: UnixSeconds,
         event: &ActivityEvent,
     ) -> rusqlite::Result<EventOutcome> {
-        if let Some(id) = event.id {
-            let recorded_at = self.recording_time(sql, now)?.at;
-            if !sql.remember_event(id, recorded_at)? {
-                return Ok(EventOutcome::Duplicate);
-            }
-        }
+        // The time is the transaction's. The rows are read before anything is written for the request:
+        // see `settle`.
+        let recorded_at = match event.id {
+            Some(id) => Some((id, self.recording_time(sql, now)?.at)),
+            None => None,
+        };
         let rules = &guild_of(&mut self.guilds, sql, event.member.guild)?.rules;
         let state = state_of(&mut self.members, sql, event.member)?;
+        if let Some((id, recorded_at)) = recorded_at
+            && !sql.remember_event(id, recorded_at)?
+        {
+            return Ok(EventOutcome::Duplicate);
+        }
         let (record, outcome) = ActivityRecord::after_event(state.record, event, &rules.score);
         state.set(record, &mut self.changed);
         *self
@@ -190,6 +189,21 @@ impl Batch {
             .entry((rules.time_zone.day_of(event.at), event.member))
             .or_default() += 1;
         Ok(outcome)
+    }
+
+    fn adjust(
+        &mut self,
+        sql: &mut WriteStatements<'_>,
+        member: MemberKey,
+        delta: ScoreDelta,
+        at: UnixSeconds,
+    ) -> rusqlite::Result<ActivityRecord> {
+        let rules = &guild_of(&mut self.guilds, sql, member.guild)?.rules;
+        let state = state_of(&mut self.members, sql, member)?;
+        let record =
+            ActivityRecord::after_adjustment(state.record, member, delta, at, &rules.score);
+        state.set(record, &mut self.changed);
+        Ok(record)
     }
 
     /// One step of the upkeep of a guild's ranks, on members as they are now.
@@ -267,6 +281,20 @@ impl Member {
         let before = self.before.replace(after);
         Some(Change { before, after })
     }
+}
+
+/// Stages what a request came to. Where its guild's or its member's row is invalid, that is this
+/// request's error alone, and the transaction goes on: such rows are read before anything is written for
+/// the request.
+fn settle<T>(reply: &mut Reply<T>, result: rusqlite::Result<T>) -> rusqlite::Result<()> {
+    match result {
+        Ok(answer) => reply.stage(answer),
+        Err(error) if Failure::of(&error) == Failure::InvalidData => {
+            reply.refuse(repository_error("carry out the request", error));
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 fn guild_of<'g>(

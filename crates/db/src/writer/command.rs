@@ -76,7 +76,7 @@ pub(crate) enum Upkeep {
 #[derive(Debug)]
 pub(crate) struct Reply<T> {
     sender: oneshot::Sender<Result<T, RepositoryError>>,
-    staged: Option<T>,
+    staged: Option<Result<T, RepositoryError>>,
 }
 
 impl<T> Reply<T> {
@@ -92,13 +92,18 @@ impl<T> Reply<T> {
     }
 
     pub(crate) fn stage(&mut self, answer: T) {
-        self.staged = Some(answer);
+        self.staged = Some(Ok(answer));
+    }
+
+    /// Stages an error of this request alone: the transaction does not carry it out.
+    pub(crate) fn refuse(&mut self, error: RepositoryError) {
+        self.staged = Some(Err(error));
     }
 
     /// Sends what was staged. A caller that has gone away is no error: its request was carried out.
     fn acknowledge(self) {
         if let Some(answer) = self.staged {
-            let _ = self.sender.send(Ok(answer));
+            let _ = self.sender.send(answer);
         }
     }
 

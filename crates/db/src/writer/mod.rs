@@ -111,9 +111,10 @@ struct Counters {
 pub struct WriterStats {
     /// Transactions committed.
     pub batches: u64,
-    /// Requests carried out in them.
+    /// Requests that they answered. One that was refused because its guild's or member's row is invalid is
+    /// among them.
     pub commands: u64,
-    /// Events (and other single changes) carried out in them.
+    /// Events (and other single changes) of these requests.
     pub events: u64,
     /// How long the oldest request of each transaction was in the queue, in all: from its
     /// submission to the transaction's first attempt. No other request of it waited for longer.

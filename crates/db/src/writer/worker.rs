@@ -727,8 +727,8 @@ impl Failed {
     fn of(error: rusqlite::Error) -> Self {
         match Failure::of(&error) {
             Failure::Contended => Self::Contended(error),
-            // Corrupt may be one row that somebody else wrote; the others need not suffer.
-            Failure::Rejected | Failure::Corrupt => Self::Rejected(error),
+            // Corrupt may be a page that one request alone has to read.
+            Failure::Rejected | Failure::InvalidData | Failure::Corrupt => Self::Rejected(error),
             Failure::Full | Failure::ReadOnly | Failure::Unusable => Self::Store(error),
         }
     }

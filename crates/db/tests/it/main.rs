@@ -9,6 +9,7 @@ mod check;
 mod concurrency;
 mod conformance;
 mod foreign_objects;
+mod invalid_rows;
 mod legacy;
 mod legacy_rules;
 mod lost_files;

@@ -367,47 +367,6 @@ fn a_file_that_was_moved_away_is_noticed_before_anything_is_acknowledged() {
 }
 
 #[test]
-fn a_row_that_somebody_else_spoiled_fails_its_own_member_alone() {
-    let folder = tempdir().unwrap();
-    let config = quick(folder.path());
-    on_runtime(async {
-        let database = open(&config).await;
-        let repository = database.repository();
-        record(&repository, 1).await.unwrap();
-        record(&repository, 2).await.unwrap();
-        raw(
-            config.path(),
-            "PRAGMA ignore_check_constraints = ON;
-             UPDATE activity_meter SET last_msg = 1755820801000 WHERE user_id = 1",
-        );
-        let calls: Vec<_> = (1..=2)
-            .map(|user| {
-                let repository = repository.clone();
-                tokio::spawn(async move {
-                    repository
-                        .record(message(member(1, user), MIDNIGHT + 60))
-                        .await
-                })
-            })
-            .collect();
-        let mut results = Vec::new();
-        for call in calls {
-            results.push(call.await.unwrap());
-        }
-        let error = results[0].as_ref().unwrap_err();
-        assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
-        assert!(
-            matches!(results[1], Ok(EventOutcome::Scored(_))),
-            "{:?}",
-            results[1]
-        );
-        let error = repository.find_member(member(1, 1)).await.unwrap_err();
-        assert_eq!(error.kind(), RepositoryErrorKind::Corrupt);
-        database.close().await.unwrap();
-    });
-}
-
-#[test]
 fn a_trigger_that_refuses_one_event_does_not_fail_the_others() {
     let folder = tempdir().unwrap();
     let config = quick(folder.path());

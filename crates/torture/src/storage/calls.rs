@@ -357,11 +357,13 @@ impl FailingCalls {
 
 /// Each error of a session that was refused memory: nothing is wrong with the file, or the request.
 fn blames_nothing_else(played: &Played) -> Result<(), Broken> {
-    use RepositoryErrorKind::{Corrupt, Internal, InvalidRequest, ReadOnly, StorageFull};
+    use RepositoryErrorKind::{
+        Corrupt, Internal, InvalidData, InvalidRequest, ReadOnly, StorageFull,
+    };
     let blamed = (played.kinds.iter()).find(|kind| {
         matches!(
             kind,
-            Corrupt | Internal | InvalidRequest | ReadOnly | StorageFull
+            Corrupt | Internal | InvalidData | InvalidRequest | ReadOnly | StorageFull
         )
     });
     let known = |error: &OpenError| {
