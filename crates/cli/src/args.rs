@@ -103,7 +103,8 @@ pub(crate) enum Command {
         ten after a migration, ten minutes after the last message, and says whose score differs \
         and why.\n\n\
         Changes nothing. Exit code 0: clean; 4: a migration would have to merge or quarantine rows, \
-        or the file is damaged or empty, or a table of another module cannot be checked.\n\n\
+        the file is damaged or empty, a table of another module cannot be checked, or the original \
+        bot has gone on writing to a file that was taken over.\n\n\
         Examples:\n  \
         roas audit --db old-bot.db\n  \
         roas audit --db old-bot.db --json"

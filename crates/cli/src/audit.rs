@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use roas_db::migration::{Audit, Contents, Strategy, Takeover};
+use roas_db::migration::{Audit, Contents, SinceTakeover, Strategy, Takeover};
 use serde::Serialize;
 
 use super::boards::{BoardReport, Replaced};
@@ -66,6 +66,8 @@ struct AuditReport {
     integrity: String,
     /// Tables that SQLite could not check, and why.
     unchecked: Vec<String>,
+    /// What another program has written since a takeover; null where there was none.
+    since_takeover: Option<SinceReport>,
     /// When the scores of the boards are compared, in Unix seconds; 0 where there are none.
     compared_at: i64,
     /// The top ten of the largest guilds, before and after.
@@ -75,6 +77,38 @@ struct AuditReport {
     replaced: Vec<Replaced>,
     #[serde(skip)]
     readable: bool,
+}
+
+/// What another program, as a rule the original bot, has written since a takeover.
+#[derive(Debug, Serialize)]
+pub(super) struct SinceReport {
+    /// Rows of the original's own tables with a time after the takeover.
+    old_rows: u64,
+    /// Messages in the days' counts that the members' counts lack.
+    uncounted_messages: u64,
+    #[serde(skip)]
+    since: SinceTakeover,
+}
+
+impl SinceReport {
+    pub(super) fn new(since: SinceTakeover) -> Self {
+        Self {
+            old_rows: since.old_rows,
+            uncounted_messages: since.uncounted_messages,
+            since,
+        }
+    }
+
+    pub(super) fn is_any(&self) -> bool {
+        self.since.is_any()
+    }
+
+    pub(super) fn line(&self) -> String {
+        format!(
+            "Another program, perhaps the original bot, has written since the takeover: {}. Stop it.",
+            self.since
+        )
+    }
 }
 
 /// Where the rows of one kind go.
@@ -159,6 +193,7 @@ impl AuditReport {
             },
             unchecked: audit.unchecked.clone(),
             readable: audit.contents.is_some(),
+            since_takeover: audit.since_takeover.map(SinceReport::new),
             compared_at: audit.comparison.at,
             boards: audit
                 .comparison
@@ -309,6 +344,9 @@ impl Report for AuditReport {
                 reason.fault
             );
         }
+        if let Some(since) = self.since_takeover.as_ref().filter(|since| since.is_any()) {
+            let _ = writeln!(text, "{}", since.line());
+        }
         text += &self.comparison_text(style);
         let _ = if self.pending.is_empty() {
             writeln!(text, "`roas migrate` has nothing to do here.")
@@ -320,5 +358,28 @@ impl Report for AuditReport {
             )
         };
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_since_a_takeover_is_one_line_that_says_what_to_do() {
+        let report = SinceReport::new(SinceTakeover {
+            old_rows: 2,
+            uncounted_messages: 3,
+        });
+        assert!(report.is_any());
+        assert_eq!(
+            report.line(),
+            "Another program, perhaps the original bot, has written since the takeover: 2 rows in the \
+             original's own tables, 3 messages in the days' counts only. Stop it."
+        );
+        assert_eq!(
+            serde_json::to_value(&report).unwrap(),
+            serde_json::json!({"old_rows": 2, "uncounted_messages": 3})
+        );
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::args::{LeaderboardArgs, MemberArgs};
+use super::audit::SinceReport;
 use super::output::{Column, Report, Style, bytes, facts, grouped, table};
 use crate::error::Failure;
 use roas_app::service::{Leaderboard, MemberView, Places};
@@ -224,7 +225,7 @@ impl Report for LeaderboardReport {
 }
 
 pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
-    let report = context
+    let mut report = context
         .with_meter(Access::ReadOnly, async |meter| {
             let counts = meter.service().counts().await?;
             let (info, size) = (meter.database().info(), meter.database().size());
@@ -244,9 +245,12 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
                 open_in: users.neighbours.into_iter().map(User::from).collect(),
                 write_lock_pid: users.lock_holder.as_ref().map(LockHolder::pid),
                 write_lock: users.lock_holder.map(|holder| holder.to_string()),
+                since_takeover: None,
             })
         })
         .await?;
+    report.since_takeover =
+        roas_db::migration::since_takeover(&context.file_config())?.map(SinceReport::new);
     context.output.report(&report)
 }
 
@@ -270,6 +274,9 @@ struct StatsReport {
     write_lock_pid: Option<u32>,
     #[serde(skip)]
     write_lock: Option<String>,
+    /// What another program has written since a takeover; missing where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since_takeover: Option<SinceReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -301,7 +308,7 @@ impl Report for StatsReport {
             Some(reason) => format!("{}: {reason}", self.journal_mode),
             None => self.journal_mode.clone(),
         };
-        facts([
+        let mut text = facts([
             ("database", self.path.clone()),
             ("members", grouped(self.members)),
             ("guilds", grouped(self.guilds)),
@@ -314,7 +321,12 @@ impl Report for StatsReport {
             ("synchronous", self.synchronous.clone()),
             ("open in", open_in),
             ("write lock", self.write_lock.clone().unwrap_or_else(none)),
-        ])
+        ]);
+        if let Some(since) = self.since_takeover.as_ref().filter(|since| since.is_any()) {
+            text += &since.line();
+            text.push('\n');
+        }
+        text
     }
 }
 

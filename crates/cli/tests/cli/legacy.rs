@@ -223,3 +223,17 @@ fn a_whole_file_needs_no_repair() {
         "an empty database"
     );
 }
+
+#[test]
+fn a_taken_over_file_that_nobody_else_writes_to_says_so() {
+    let folder = old("v23-meter");
+    folder.run("migrate").text();
+    let nothing = serde_json::json!({"old_rows": 0, "uncounted_messages": 0});
+    assert_eq!(folder.json("stats")["since_takeover"], nothing);
+    assert_eq!(folder.json("audit")["since_takeover"], nothing);
+    assert!(!folder.run("stats").stdout.contains("Another program"));
+    folder.run("check").text();
+    let fresh = Folder::new();
+    fresh.run("migrate").text();
+    assert_eq!(fresh.json("stats")["since_takeover"], Value::Null);
+}

@@ -12,6 +12,7 @@ use crate::connection::ConnectionFactory;
 use crate::error::OpenError;
 use crate::migration::status;
 use crate::takeover::legacy::Contents;
+use crate::takeover::since::SinceTakeover;
 
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +78,7 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
             .chain(damage)
             .chain(unchecked)
             .chain(dangling(&transaction)?)
+            .chain(written_since(&transaction, factory)?)
             .collect::<Vec<_>>())
     })?;
     report.findings.extend(found);
@@ -101,6 +103,23 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+/// A finding about what another program has written since a takeover.
+fn written_since(
+    connection: &Connection,
+    factory: &ConnectionFactory,
+) -> rusqlite::Result<Option<String>> {
+    let since = match SinceTakeover::read(connection, factory.now()) {
+        // Tables that are missing or damaged are findings of the other checks.
+        Err(error) if is_about_the_file(&error) => None,
+        since => since?,
+    };
+    Ok(since.filter(|since| since.is_any()).map(|since| {
+        format!(
+            "another program, perhaps the original bot, has written since the takeover: {since}"
+        )
+    }))
 }
 
 /// Rows that refer to rows which are missing, and tables whose references cannot be resolved: table by

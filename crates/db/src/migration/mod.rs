@@ -34,6 +34,7 @@ pub use crate::takeover::compare::{Board, Comparison, Place, ReplacedSetting};
 use crate::takeover::legacy;
 pub(crate) use crate::takeover::legacy::inspect;
 pub use crate::takeover::legacy::{Contents, LegacyKind};
+pub use crate::takeover::since::{SinceTakeover, since_takeover};
 pub use crate::takeover::{RowCounts, Strategy, Takeover};
 pub(crate) use history::migrations;
 pub use history::{AppliedMigration, MigrationName};

@@ -17,6 +17,7 @@ use crate::migration::{MigrationName, checked_status, migrations};
 use crate::takeover::Takeover;
 use crate::takeover::compare::{Comparison, compare};
 use crate::takeover::legacy::{Contents, LegacyKind};
+use crate::takeover::since::SinceTakeover;
 
 /// What a database file holds, and what a migration would do with it.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,6 +61,8 @@ pub struct Audit {
     pub sum_scores: [f64; 3],
     /// The sum of all times, in seconds; the same by all strategies.
     pub sum_last_msg: i64,
+    /// What another program has written since the rows were taken over; `None` where they were not.
+    pub since_takeover: Option<SinceTakeover>,
     /// What members see of it, before and after.
     pub comparison: Comparison,
 }
@@ -89,12 +92,13 @@ pub struct DuplicateKey {
 }
 
 impl Audit {
-    /// Whether a migration would have to merge or quarantine rows, or the file is damaged or cannot be
-    /// checked in part.
+    /// Whether a migration would have to merge or quarantine rows, the file is damaged or cannot be
+    /// checked in part, or another program has written to it since its takeover.
     #[must_use]
     pub fn has_findings(&self) -> bool {
         !self.damage.is_empty()
             || !self.unchecked.is_empty()
+            || self.since_takeover.is_some_and(SinceTakeover::is_any)
             || matches!(self.contents, Some(Contents::Legacy(_))) && self.takeover.changed_rows()
     }
 }
@@ -132,6 +136,7 @@ pub fn audit(config: &Config) -> Result<Audit, OpenError> {
         worst_duplicates: Vec::new(),
         sum_scores: [0.0; 3],
         sum_last_msg: 0,
+        since_takeover: None,
         comparison: Comparison::default(),
     };
     match look_through(&factory, &mut audit) {
@@ -174,7 +179,10 @@ fn look_through(factory: &ConnectionFactory, audit: &mut Audit) -> Result<(), Op
                     Ok(())
                 })
             }
-            Some(Contents::Ours) => own_rows(&connection, audit),
+            Some(Contents::Ours) => own_rows(&connection, audit).and_then(|()| {
+                audit.since_takeover = SinceTakeover::read(&connection, factory.now())?;
+                Ok(())
+            }),
             _ => Ok(()),
         }
         .map_err(AttemptError::from)

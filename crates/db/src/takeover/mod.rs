@@ -6,6 +6,7 @@
 pub(crate) mod audit;
 pub(crate) mod compare;
 pub(crate) mod legacy;
+pub(crate) mod since;
 
 use std::fmt;
 use std::str::FromStr;

@@ -16,6 +16,7 @@ mod lost_files;
 mod metrics;
 mod migration;
 mod opening;
+mod original_beside;
 mod overload;
 mod ranks;
 mod recovery;
