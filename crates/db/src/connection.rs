@@ -334,6 +334,11 @@ impl ConnectionFactory {
         })
     }
 
+    /// Puts the file into WAL mode for whoever opens it next, where that can be had.
+    pub(crate) fn leave_in_wal_mode(&self) -> Result<(), OpenError> {
+        self.open_writer().map(drop)
+    }
+
     /// Opens a connection that changes the schema. The file keeps its journal mode, so that a
     /// migration that fails leaves it as it was to the byte; sorting large tables takes no more
     /// memory than sorting small ones.
@@ -434,7 +439,7 @@ impl ConnectionFactory {
                 path: self.path.clone(),
                 waited: exhausted.waited,
                 attempts: exhausted.attempts,
-                holder: LockHolder::of(&self.path),
+                holder: LockHolder::in_the_way(&self.path),
                 source: SqliteError::from(error),
             },
             RetryError::Failed(AttemptError::Sqlite(error)) => self.sqlite_error(doing, error),
@@ -457,6 +462,13 @@ impl ConnectionFactory {
                 finding: error.to_string(),
             },
             Failure::ReadOnly => OpenError::ReadOnlyFile { path },
+            Failure::Contended => OpenError::Busy {
+                waited: Duration::ZERO,
+                attempts: 1,
+                holder: LockHolder::in_the_way(&path),
+                path,
+                source: SqliteError::from(error),
+            },
             Failure::Unusable
                 if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) =>
             {

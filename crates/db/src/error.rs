@@ -29,16 +29,37 @@ impl From<rusqlite::Error> for SqliteError {
     }
 }
 
+/// SQLite's own text for a lock that was not free says neither who holds it nor how long was waited; the
+/// error that this one is the source of does. So it is only named.
 impl fmt::Display for SqliteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match self.0.sqlite_error() {
+            Some(error) if is_contended(&self.0) => {
+                let name = match error.extended_code & 0xff {
+                    ffi::SQLITE_BUSY => "SQLITE_BUSY",
+                    ffi::SQLITE_LOCKED => "SQLITE_LOCKED",
+                    _ => "SQLITE_PROTOCOL",
+                };
+                write!(f, "{name} ({})", error.extended_code)
+            }
+            _ => self.0.fmt(f),
+        }
     }
 }
 
 impl std::error::Error for SqliteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        // Its text says that the database is locked, too.
+        if is_contended(&self.0) {
+            return None;
+        }
         self.0.source()
     }
+}
+
+/// For errors whose cause may be of several kinds.
+pub(crate) fn boxed(error: rusqlite::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    SqliteError::from(error).into()
 }
 
 impl SqliteError {
@@ -280,8 +301,8 @@ pub enum OpenError {
         /// How long was waited.
         waited: Duration,
     },
-    /// The database stayed locked for longer than the policy allows.
-    #[error("`{}` is held by another process (waited {waited:.1?}, {}{}); try again when it is free", path.display(), counted(*attempts), held_by(holder.as_ref()))]
+    /// Another connection kept the database, for longer than the policy allows.
+    #[error("`{}` is in use by another connection (waited {waited:.1?}, {}{}); try again when it is free", path.display(), counted(*attempts), held_by(holder.as_ref()))]
     Busy {
         /// The path.
         path: PathBuf,
@@ -410,8 +431,8 @@ impl OpenError {
 pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         error
-            .downcast_ref()
-            .is_some_and(|error| Failure::of(error) == Failure::Full)
+            .downcast_ref::<SqliteError>()
+            .is_some_and(|error| error.failure() == Failure::Full)
     })
 }
 
@@ -645,6 +666,32 @@ mod tests {
             Some("database is locked".to_owned()),
         );
         assert!(!is_contended(&error));
+    }
+
+    /// With all of its sources, as a program shows it.
+    #[test]
+    fn no_text_of_ours_says_that_the_database_is_locked() {
+        let chain = |error: &dyn std::error::Error| {
+            std::iter::successors(Some(error), |error| error.source())
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(": ")
+        };
+        for (code, name) in [
+            (ffi::SQLITE_BUSY, "SQLITE_BUSY (5)"),
+            (ffi::SQLITE_BUSY_RECOVERY, "SQLITE_BUSY (261)"),
+            (ffi::SQLITE_BUSY_SNAPSHOT, "SQLITE_BUSY (517)"),
+            (ffi::SQLITE_LOCKED, "SQLITE_LOCKED (6)"),
+            (ffi::SQLITE_LOCKED_SHAREDCACHE, "SQLITE_LOCKED (262)"),
+            (ffi::SQLITE_PROTOCOL, "SQLITE_PROTOCOL (15)"),
+        ] {
+            for message in [None, Some("database is locked".to_owned())] {
+                let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), message);
+                let text = chain(&repository_error("record the event", error));
+                assert!(!text.contains("locked"), "{text}");
+                assert!(text.ends_with(name), "{text}");
+            }
+        }
     }
 
     #[test]

@@ -120,6 +120,9 @@ pub fn restore(
     }
     let partial = Partial::new(factory.path())?;
     let (bytes, contents) = fill(&from, &partial, watcher)?;
+    if contents == Contents::Ours {
+        factory.at(partial.path())?.leave_in_wal_mode()?;
+    }
     if existing == Existing::Replace {
         let last = retire(&factory)?;
         partial.publish(existing)?;

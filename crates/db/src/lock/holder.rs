@@ -1,4 +1,4 @@
-//! Who holds a database's write lock, so that the error of a wait that was in vain can name it.
+//! Who holds a database's lock, so that the error of a wait that was in vain can name it.
 //!
 //! The kernel's list of locks tells, by inode. Nothing here opens the database or its companions:
 //! closing them would drop this process's own locks.
@@ -9,7 +9,8 @@ use std::path::Path;
 
 use crate::files::with_suffix;
 
-/// The process that was found to hold a database's write lock.
+/// The process that was found to hold a database's write lock or, in a file without a WAL, to read it
+/// where that kept a writer out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockHolder {
     pid: u32,
@@ -34,21 +35,47 @@ impl LockHolder {
     /// Looks for whoever holds the write lock of the database at `path` now. `None` where nobody
     /// does, or where the system does not tell.
     pub(crate) fn of(path: &Path) -> Option<Self> {
+        Self::find(|| {
+            let shared_memory = FileId::of(&with_suffix(path, "-shm"));
+            let database = FileId::of(path);
+            move |lock: &Lock| {
+                lock.writes
+                    && (lock.is_of(shared_memory.as_ref()) && lock.overlaps(WAL_WRITE_BYTE)
+                        || lock.is_of(database.as_ref()) && lock.overlaps(RESERVED_BYTE))
+            }
+        })
+    }
+
+    /// Looks for whoever keeps others from the database at `path` now: its writer, else, where there is
+    /// no WAL, one of its readers.
+    pub(crate) fn in_the_way(path: &Path) -> Option<Self> {
+        let reader = || {
+            // Beside a WAL, readers keep nobody out.
+            if fs::metadata(with_suffix(path, "-shm")).is_ok() {
+                return None;
+            }
+            Self::find(|| {
+                let database = FileId::of(path);
+                move |lock: &Lock| lock.is_of(database.as_ref()) && lock.overlaps(SHARED_BYTES)
+            })
+        };
+        Self::of(path).or_else(reader)
+    }
+
+    fn find<F: Fn(&Lock) -> bool>(searched: impl Fn() -> F) -> Option<Self> {
         // The system does not hand its list out in one piece: a lock that is held all the time can be
         // missing from one copy, where others come and go meanwhile.
         const LOOKS: usize = 4;
-        (0..LOOKS).find_map(|_| Self::listed(path))
+        (0..LOOKS).find_map(|_| Self::listed(searched()))
     }
 
-    fn listed(path: &Path) -> Option<Self> {
+    fn listed(is_searched: impl Fn(&Lock) -> bool) -> Option<Self> {
         let locks = fs::read_to_string("/proc/locks").ok()?;
-        let shared_memory = FileId::of(&with_suffix(path, "-shm"));
-        let database = FileId::of(path);
-        let pid = locks.lines().filter_map(Lock::parse).find_map(|lock| {
-            let holds = (lock.file == shared_memory && lock.covers(WAL_WRITE_BYTE))
-                || (lock.file == database && lock.covers(RESERVED_BYTE));
-            holds.then_some(lock.pid)
-        })?;
+        let lock = locks
+            .lines()
+            .filter_map(Lock::parse)
+            .find(|lock| is_searched(lock))?;
+        let pid = lock.pid;
         // `PID (COMMAND) STATE …`; the command may hold anything, parentheses included.
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         let named = stat
@@ -87,10 +114,13 @@ pub(crate) fn held_by(holder: Option<&LockHolder>) -> String {
 }
 
 /// The byte of the shared memory that stands for the write lock in WAL mode (`WAL_WRITE_LOCK`).
-const WAL_WRITE_BYTE: u64 = 120;
+const WAL_WRITE_BYTE: (u64, u64) = (120, 120);
 
 /// The byte of the database that stands for the write lock elsewhere (`RESERVED_BYTE`).
-const RESERVED_BYTE: u64 = 0x4000_0001;
+const RESERVED_BYTE: (u64, u64) = (0x4000_0001, 0x4000_0001);
+
+/// The bytes of the database of which a reader has some (`SHARED_FIRST`, `SHARED_SIZE`).
+const SHARED_BYTES: (u64, u64) = (0x4000_0002, 0x4000_01ff);
 
 /// A file, as the list of locks names it: device and inode.
 #[derive(Debug, PartialEq, Eq)]
@@ -114,10 +144,11 @@ impl FileId {
     }
 }
 
-/// A lock that is held for writing.
+/// A lock that is held.
 #[derive(Debug)]
 struct Lock {
     pid: u32,
+    writes: bool,
     file: Option<FileId>,
     first: u64,
     last: u64,
@@ -128,10 +159,15 @@ impl Lock {
     /// for a lock has an arrow in it, and one of a lock without an owner no process id.
     fn parse(line: &str) -> Option<Self> {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let [_, "POSIX", _, "WRITE", pid, file, first, last] = fields[..] else {
+        let [_, "POSIX", _, kind, pid, file, first, last] = fields[..] else {
             return None;
         };
         Some(Self {
+            writes: match kind {
+                "WRITE" => true,
+                "READ" => false,
+                _ => return None,
+            },
             pid: pid.parse().ok().filter(|pid| *pid > 0)?,
             file: Some(FileId(file.to_owned())),
             first: first.parse().ok()?,
@@ -143,8 +179,12 @@ impl Lock {
         })
     }
 
-    fn covers(&self, byte: u64) -> bool {
-        (self.first..=self.last).contains(&byte)
+    fn is_of(&self, file: Option<&FileId>) -> bool {
+        file.is_some() && self.file.as_ref() == file
+    }
+
+    fn overlaps(&self, (first, last): (u64, u64)) -> bool {
+        self.first <= last && first <= self.last
     }
 }
 
@@ -153,16 +193,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_locks_that_are_held_for_writing_have_a_holder() {
+    fn only_locks_that_are_held_have_a_holder() {
         let lock = Lock::parse("2: POSIX  ADVISORY  WRITE 8112 fe:00:10018890 120 120").unwrap();
         assert_eq!(lock.pid, 8112);
         assert_eq!(lock.file, Some(FileId("fe:00:10018890".to_owned())));
-        assert!(lock.covers(120) && !lock.covers(121));
+        assert!(lock.writes && lock.overlaps(WAL_WRITE_BYTE) && !lock.overlaps((121, 121)));
         let whole = Lock::parse("9: POSIX  ADVISORY  WRITE 1 00:1c:7 0 EOF").unwrap();
-        assert!(whole.covers(RESERVED_BYTE));
+        assert!(whole.overlaps(RESERVED_BYTE) && whole.overlaps(SHARED_BYTES));
+        let reads = "3: POSIX  ADVISORY  READ 8112 fe:00:7 1073741826 1073742335";
+        let reads = Lock::parse(reads).unwrap();
+        assert!(!reads.writes && reads.overlaps(SHARED_BYTES) && !reads.overlaps(RESERVED_BYTE));
         for other in [
             "1: FLOCK  ADVISORY  WRITE 6608 fe:00:10010640 0 EOF",
-            "3: POSIX  ADVISORY  READ 8112 fe:00:10018890 124 124",
             "2: -> POSIX  ADVISORY  WRITE 8112 fe:00:10018890 120 120",
             "4: OFDLCK ADVISORY  WRITE -1 fe:00:10018890 120 120",
             "4: POSIX  ADVISORY  WRITE 0 fe:00:10018890 120 120",

@@ -23,7 +23,7 @@ use crate::admin::integrity::Integrity;
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::{Config, OnOldSchema};
 use crate::connection::{AttemptError, ConnectionFactory, poll_until};
-use crate::error::{OpenError, is_full};
+use crate::error::{OpenError, SqliteError, boxed, is_full};
 use crate::files::Partial;
 use crate::files::with_suffix;
 use crate::lock::neighbours::neighbours;
@@ -163,7 +163,8 @@ pub fn migrate(config: &Config) -> Result<MigrationReport, OpenError> {
 ///
 /// A database of the original bot is taken over: first a copy is written beside it, checked and
 /// synced; then everything happens in one transaction, and is checked before it is committed. It
-/// must be open in no other process.
+/// must be open in no other process. Once all that has succeeded, the file is put into WAL mode, where
+/// that can be had.
 ///
 /// Blocks the calling thread. Of several processes that do this at once, one migrates and the
 /// others wait for it.
@@ -175,11 +176,15 @@ pub fn migrate_with(
     config: &Config,
     options: &MigrateOptions,
 ) -> Result<MigrationReport, OpenError> {
-    bring_up_to_date(
-        &ConnectionFactory::new(config)?,
-        OnOldSchema::Migrate,
-        options,
-    )
+    let factory = ConnectionFactory::new(config)?;
+    let report = bring_up_to_date(&factory, OnOldSchema::Migrate, options)?;
+    if !report.applied.is_empty()
+        && let Err(error) = factory.leave_in_wal_mode()
+    {
+        // The first opening for writing tries again.
+        tracing::warn!(path = %report.path.display(), %error, "migrated, but not yet in WAL mode");
+    }
+    Ok(report)
 }
 
 /// Does what [`migrate_with`] would do on a copy, which is deleted afterwards. The copy lies beside
@@ -352,7 +357,7 @@ fn run(
         let following = options
             .watcher
             .follow(&mut connection, Phase::Migrating, steps)
-            .map_err(|error| failed(error.into()))?;
+            .map_err(|error| failed(boxed(error)))?;
         apply(factory, &following, &due, options.strategy).map_err(|error| failed(error.into()))?;
     }
     if takes_over {
@@ -360,7 +365,7 @@ fn run(
     }
     connection
         .execute_batch("COMMIT")
-        .map_err(|error| failed(error.into()))?;
+        .map_err(|error| failed(boxed(error)))?;
     let takeover = if takes_over && due.iter().any(|migration| migration.version() == TAKEOVER) {
         Takeover::read(&connection).map_err(|error| factory.sqlite_error("read", error))?
     } else {
@@ -386,7 +391,10 @@ fn apply(
 ) -> Result<(), StepFailed> {
     let step = |migration: &Migration| {
         let migration = name_of(migration).to_string();
-        move |source| StepFailed { migration, source }
+        move |error: rusqlite::Error| StepFailed {
+            migration,
+            source: error.into(),
+        }
     };
     for migration in due {
         if migration.version() == TAKEOVER {
@@ -407,7 +415,7 @@ fn apply(
 struct StepFailed {
     migration: String,
     #[source]
-    source: rusqlite::Error,
+    source: SqliteError,
 }
 
 /// Looks through the whole file before a change to it is committed.

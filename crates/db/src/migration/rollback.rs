@@ -10,7 +10,7 @@ use crate::admin::backup;
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
 use crate::connection::ConnectionFactory;
-use crate::error::{OpenError, is_full};
+use crate::error::{OpenError, boxed, is_full};
 use crate::migration::{
     MigrationLock, MigrationName, StepFailed, checked_status, refuse_neighbours, require_writable,
     verify,
@@ -161,10 +161,10 @@ fn run(
         let following = options
             .watcher
             .follow(&mut connection, Phase::Migrating, 0)
-            .map_err(|error| failed(error.into()))?;
+            .map_err(|error| failed(boxed(error)))?;
         // Before the scripts put into them what was recorded since.
         let stand_ins = if options.to == 0 {
-            empty_stand_ins(&following).map_err(|error| failed(error.into()))?
+            empty_stand_ins(&following).map_err(|error| failed(boxed(error)))?
         } else {
             Vec::new()
         };
@@ -179,19 +179,20 @@ fn run(
             };
             undo(&following, version, script).map_err(|source| {
                 let migration = name.to_string();
+                let source = source.into();
                 failed(StepFailed { migration, source }.into())
             })?;
             undone.push(name);
         }
         if options.to == 0 {
-            give_back(&following, &stand_ins).map_err(|error| failed(error.into()))?;
+            give_back(&following, &stand_ins).map_err(|error| failed(boxed(error)))?;
         }
     }
     verify(factory, &mut connection, &options.watcher)?;
-    let contents = legacy::inspect(&connection).map_err(|error| failed(error.into()))?;
+    let contents = legacy::inspect(&connection).map_err(|error| failed(boxed(error)))?;
     connection
         .execute_batch("COMMIT")
-        .map_err(|error| failed(error.into()))?;
+        .map_err(|error| failed(boxed(error)))?;
     connection
         .close()
         .map_err(|(_, error)| factory.sqlite_error("close", error))?;

@@ -353,6 +353,101 @@ fn opening_anew_after_a_failure_works() {
     close(open(Config::new(&path)).unwrap());
 }
 
+/// A current database in the journal mode that the refinery program leaves it in.
+fn without_wal(config: &Config) {
+    roas_db::migration::migrate(config).unwrap();
+    raw(config.path(), "PRAGMA journal_mode = DELETE");
+}
+
+fn journal_mode(path: &Path) -> String {
+    query(path, "PRAGMA journal_mode")
+}
+
+#[test]
+fn what_was_migrated_or_restored_is_in_wal_mode_and_cleanly_closed() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    let is_ready = |path: &Path| {
+        assert_eq!(files(path), [path.to_owned()], "besides lock files");
+        assert_eq!(journal_mode(path), "wal");
+    };
+    roas_db::migration::migrate(&config).unwrap();
+    is_ready(config.path());
+
+    let taken_over = folder.path().join("v240-duplicates.db");
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/legacy");
+    #[expect(clippy::disallowed_methods, reason = "nothing has the fixture open")]
+    fs::copy(fixtures.join("v240-duplicates.db"), &taken_over).unwrap();
+    let options = roas_db::migration::MigrateOptions::default().snapshot(false);
+    roas_db::migration::migrate_with(&Config::new(&taken_over), &options).unwrap();
+    is_ready(&taken_over);
+
+    let copy = folder.path().join("copy");
+    roas_db::backup(&config, &copy, false, &Watcher::default()).unwrap();
+    assert_eq!(journal_mode(&copy), "delete");
+    let restored = folder.path().join("restored.db");
+    let target = Config::new(&restored);
+    roas_db::restore(&target, &copy, false, &Watcher::default()).unwrap();
+    is_ready(&restored);
+    without_wal(&target);
+    roas_db::restore(&target, &copy, true, &Watcher::default()).unwrap();
+    is_ready(&restored);
+}
+
+/// What lies beside the database at `path` and begins with its name, but for lock files.
+fn files(path: &Path) -> Vec<PathBuf> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let mut found: Vec<_> = contents(path.parent().unwrap())
+        .into_keys()
+        .filter(|file| {
+            let file = file.file_name().unwrap().to_str().unwrap();
+            file.starts_with(name) && !file.contains(".lock")
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_reader_that_keeps_the_first_opening_waiting_is_named() {
+    let folder = tempdir().unwrap();
+    let deadline = Duration::from_millis(300);
+    let config = quick(folder.path()).retry(RetryPolicy::aggressive().with_deadline(deadline));
+    without_wal(&config);
+    let reader = reading(config.path());
+    let error = open(config.clone()).unwrap_err();
+    let OpenError::Busy { waited, holder, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(*waited >= deadline, "{waited:?}");
+    let holder = holder.as_ref().map(roas_db::LockHolder::pid);
+    assert_eq!(holder, Some(std::process::id()));
+    let text = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    let text: String = text.map(ToString::to_string).collect();
+    assert!(text.contains("held by this process itself"), "{text}");
+    assert!(!text.contains("locked"), "{text}");
+    drop(reader);
+    let database = open(config).unwrap();
+    assert_eq!(database.info().journal_mode, "wal");
+    close(database);
+}
+
+/// A connection of another program in the midst of a read transaction.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another program looks past the adapter"
+)]
+fn reading(path: &Path) -> rusqlite::Connection {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.execute_batch("BEGIN").unwrap();
+    connection
+        .query_row("SELECT count(*) FROM activity_meter", [], |_| Ok(()))
+        .unwrap();
+    connection
+}
+
 /// SQLite asks no busy handler for the lock that a change of the journal takes: without one of our own
 /// waiting, the attempts would be used up while somebody else writes for a moment.
 #[test]
@@ -360,10 +455,8 @@ fn the_first_opening_of_a_migrated_file_waits_for_a_lock_within_its_attempt() {
     let folder = tempdir().unwrap();
     let deadline = Duration::from_millis(300);
     let config = quick(folder.path()).retry(RetryPolicy::aggressive().with_deadline(deadline));
-    roas_db::migration::migrate(&config).unwrap();
+    without_wal(&config);
     let lock = HeldLock::take(config.path());
-    let mode = query::<String>(config.path(), "PRAGMA journal_mode");
-    assert_eq!(mode, "delete");
     match open(config.clone()).unwrap_err() {
         OpenError::Busy {
             waited, attempts, ..
