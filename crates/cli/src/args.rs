@@ -34,8 +34,8 @@ const EVERYWHERE: &str = "Options for every command";
         roas member --guild 743430870758460727 --user 626234859576321882",
     after_long_help = "Configuration: roas.toml in the current folder (or --config, or \
         ROAS_CONFIG), above it the environment, above that the flags. Keys: db, retry, \
-        synchronous, readers, queue_capacity, remember_events_days, max_clock_skew_seconds, \
-        allow_aliases, json, log; as variables ROAS_DB, ROAS_RETRY and so on.\n\n\
+        synchronous, readers, queue_capacity, remember_events_days, wal_limit_mib, \
+        max_clock_skew_seconds, allow_aliases, json, log; as variables ROAS_DB, ROAS_RETRY and so on.\n\n\
         Exit codes: 0 done, 1 failed (one line on stderr says why), 2 wrong usage, 3 every \
         line was rejected, or any with --strict (ingest), 4 something was found (audit, check), 130 interrupted.",
     subcommand_required = true,

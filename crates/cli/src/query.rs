@@ -237,6 +237,7 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
                 messages: counts.messages,
                 database_bytes: size.database_bytes,
                 wal_bytes: size.wal_bytes,
+                wal_limit_bytes: info.wal_limit_bytes,
                 schema_version: info.schema_version,
                 sqlite_version: info.sqlite_version.clone(),
                 journal_mode: info.journal_mode.clone(),
@@ -263,6 +264,7 @@ struct StatsReport {
     messages: u64,
     database_bytes: u64,
     wal_bytes: u64,
+    wal_limit_bytes: u64,
     schema_version: i32,
     sqlite_version: String,
     journal_mode: String,
@@ -314,7 +316,14 @@ impl Report for StatsReport {
             ("guilds", grouped(self.guilds)),
             ("messages", grouped(self.messages)),
             ("database size", bytes(self.database_bytes)),
-            ("WAL size", bytes(self.wal_bytes)),
+            (
+                "WAL size",
+                format!(
+                    "{} (limit {})",
+                    bytes(self.wal_bytes),
+                    bytes(self.wal_limit_bytes)
+                ),
+            ),
             ("schema version", self.schema_version.to_string()),
             ("SQLite", self.sqlite_version.clone()),
             ("journal mode", journal),

@@ -14,6 +14,7 @@
 //! | `synchronous` | `ROAS_SYNCHRONOUS` | | `full` |
 //! | `readers` | `ROAS_READERS` | | 4 |
 //! | `queue_capacity` | `ROAS_QUEUE_CAPACITY` | | 8192 |
+//! | `wal_limit_mib` | `ROAS_WAL_LIMIT_MIB` | | 1024, or a tenth of the disk's free room |
 //! | `remember_events_days` | `ROAS_REMEMBER_EVENTS_DAYS` | | 7 |
 //! | `max_clock_skew_seconds` | `ROAS_MAX_CLOCK_SKEW_SECONDS` | | 600; `off` takes any time |
 //! | `allow_aliases` | `ROAS_ALLOW_ALIASES` | | `false` |
@@ -175,6 +176,8 @@ impl<const MIN: u32, const MAX: u32> FromStr for Whole<MIN, MAX> {
 pub type Readers = Whole<1, 64>;
 /// How many events may wait for the writer. Each takes some 100 bytes.
 pub type QueueCapacity = Whole<1, 1_048_576>;
+/// How many MiB the WAL may take beside a reader that keeps it from starting over.
+pub type WalLimit = Whole<1, 1_048_576>;
 /// For how many days event ids are remembered. Each takes some 20 bytes of the file.
 pub type RememberDays = Whole<1, 3_650>;
 
@@ -253,6 +256,8 @@ pub struct Layer {
     pub queue_capacity: Option<QueueCapacity>,
     /// For how many days event ids are remembered.
     pub remember_events_days: Option<RememberDays>,
+    /// The size of the WAL, in MiB, that writes are slowed down for while a reader keeps it from starting over.
+    pub wal_limit_mib: Option<WalLimit>,
     /// How far a time may lie ahead of the clock.
     pub max_clock_skew_seconds: Option<MaxClockSkew>,
     /// Whether a database with several names, or mounted as a file, is opened.
@@ -317,6 +322,7 @@ impl Layer {
             readers: parsed(lookup, "ROAS_READERS")?,
             queue_capacity: parsed(lookup, "ROAS_QUEUE_CAPACITY")?,
             remember_events_days: parsed(lookup, "ROAS_REMEMBER_EVENTS_DAYS")?,
+            wal_limit_mib: parsed(lookup, "ROAS_WAL_LIMIT_MIB")?,
             max_clock_skew_seconds: parsed(lookup, "ROAS_MAX_CLOCK_SKEW_SECONDS")?,
             allow_aliases: parsed::<Flag>(lookup, "ROAS_ALLOW_ALIASES")?.map(|Flag(allow)| allow),
             json: parsed::<Flag>(lookup, "ROAS_JSON")?.map(|Flag(json)| json),
@@ -334,6 +340,7 @@ impl Layer {
             readers: self.readers.or(lower.readers),
             queue_capacity: self.queue_capacity.or(lower.queue_capacity),
             remember_events_days: self.remember_events_days.or(lower.remember_events_days),
+            wal_limit_mib: self.wal_limit_mib.or(lower.wal_limit_mib),
             max_clock_skew_seconds: self.max_clock_skew_seconds.or(lower.max_clock_skew_seconds),
             allow_aliases: self.allow_aliases.or(lower.allow_aliases),
             json: self.json.or(lower.json),
@@ -386,6 +393,8 @@ pub struct Settings {
     pub queue_capacity: usize,
     /// For how long event ids are remembered.
     pub remember_events: Duration,
+    /// The size of the WAL that writes are slowed down for, in MiB; `None` for the default of the disk.
+    pub wal_limit_mib: Option<u32>,
     /// How far a time may lie ahead of the clock; `None` takes any time.
     pub max_clock_skew: Option<Duration>,
     /// Whether a database with several names, or mounted as a file, is opened.
@@ -446,6 +455,7 @@ impl Settings {
                         .remember_events_days
                         .map_or(7, |days| u64::from(days.get())),
             ),
+            wal_limit_mib: layer.wal_limit_mib.map(Whole::get),
             max_clock_skew: match layer.max_clock_skew_seconds {
                 None => Some(DEFAULT_MAX_CLOCK_SKEW),
                 Some(MaxClockSkew::Seconds(seconds)) => {
@@ -460,11 +470,15 @@ impl Settings {
     }
 
     /// The variables that lead another process to the same settings.
-    pub(crate) fn environment(&self) -> [(&'static str, OsString); 10] {
+    pub(crate) fn environment(&self) -> [(&'static str, OsString); 11] {
         let days = self.remember_events.as_secs() / SECONDS_PER_DAY;
         let skew = self
             .max_clock_skew
             .map_or_else(|| "off".to_owned(), |skew| skew.as_secs().to_string());
+        // An empty variable counts as unset.
+        let limit = self
+            .wal_limit_mib
+            .map_or_else(String::new, |mib| mib.to_string());
         [
             ("ROAS_DB", self.db.clone().into()),
             ("ROAS_RETRY", self.retry.to_string().into()),
@@ -475,6 +489,7 @@ impl Settings {
                 self.queue_capacity.to_string().into(),
             ),
             ("ROAS_REMEMBER_EVENTS_DAYS", days.to_string().into()),
+            ("ROAS_WAL_LIMIT_MIB", limit.into()),
             ("ROAS_MAX_CLOCK_SKEW_SECONDS", skew.into()),
             ("ROAS_ALLOW_ALIASES", self.allow_aliases.to_string().into()),
             ("ROAS_JSON", self.json.to_string().into()),
@@ -520,7 +535,7 @@ pub enum ConfigError {
 /// What the settings say about the database.
 #[must_use]
 pub fn database_config(settings: &Settings, access: Access, on_old_schema: OnOldSchema) -> Config {
-    Config::new(&settings.db)
+    let config = Config::new(&settings.db)
         .access(access)
         .on_old_schema(on_old_schema)
         .durability(match settings.synchronous {
@@ -536,7 +551,11 @@ pub fn database_config(settings: &Settings, access: Access, on_old_schema: OnOld
         .queue_capacity(settings.queue_capacity)
         .remember_events_for(settings.remember_events)
         .max_clock_skew(settings.max_clock_skew)
-        .allow_aliases(settings.allow_aliases)
+        .allow_aliases(settings.allow_aliases);
+    match settings.wal_limit_mib {
+        Some(mib) => config.wal_limit(u64::from(mib) * 1024 * 1024),
+        None => config,
+    }
 }
 
 #[cfg(test)]
@@ -576,7 +595,7 @@ mod tests {
         let layer = toml(
             "db = 'a.db'\nretry = 'aggressive'\nsynchronous = 'normal'\nreaders = 2\n\
              queue_capacity = 16\nremember_events_days = 30\nallow_aliases = true\nmax_clock_skew_seconds = 0\n\
-             json = true\nlog = 'debug'\n",
+             wal_limit_mib = 256\njson = true\nlog = 'debug'\n",
         )
         .unwrap();
         let settings = Settings::resolve(layer);
@@ -586,6 +605,7 @@ mod tests {
         assert_eq!(settings.remember_events, Duration::from_hours(30 * 24));
         assert_eq!(settings.max_clock_skew, Some(Duration::ZERO));
         assert!(settings.allow_aliases && settings.json);
+        assert_eq!(settings.wal_limit_mib, Some(256));
         assert_eq!(settings.log, LogLevel::Debug);
     }
 

@@ -34,7 +34,7 @@ pub struct Config {
     pub(crate) batch_limit: usize,
     pub(crate) remember_events_for: Duration,
     pub(crate) rank_guilds_from: u64,
-    pub(crate) wal_limit_bytes: u64,
+    pub(crate) wal_limit_bytes: Option<u64>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) max_clock_skew: Option<Duration>,
     pub(crate) vfs: Option<String>,
@@ -100,7 +100,7 @@ impl Config {
             batch_limit: 4_096,
             remember_events_for: Duration::from_hours(7 * 24),
             rank_guilds_from: 2_000,
-            wal_limit_bytes: 64 * 1024 * 1024,
+            wal_limit_bytes: None,
             clock: Arc::new(SystemClock),
             max_clock_skew: Some(DEFAULT_MAX_CLOCK_SKEW),
             vfs: None,
@@ -190,14 +190,16 @@ impl Config {
         }
     }
 
-    /// How large the WAL may get while a reader keeps an old snapshot, in bytes. From half of it on the
-    /// writer waits between transactions, so that they become fewer and larger: callers wait up to half
-    /// a second longer, up to 8 seconds where 16 processes write at once, and none fails. `u64::MAX`
-    /// lets the WAL grow as it will. Default: 64 MiB.
+    /// How large the WAL may get while a reader keeps an old snapshot (a copy of a large database does so
+    /// for minutes), in bytes. Up to half of it nothing is slowed down; from there on the writer waits
+    /// between transactions, so that they become fewer and larger, and the WAL stays within one
+    /// transaction of the limit for as long as callers can wait: the writer pauses for half of the retry
+    /// policy's deadline at most, and no call fails for it. `u64::MAX` lets the WAL grow as it will.
+    /// Default: 1 GiB, or a tenth of the disk's free room where that is less when the database is opened.
     #[must_use]
     pub fn wal_limit(self, bytes: u64) -> Self {
         Self {
-            wal_limit_bytes: bytes,
+            wal_limit_bytes: Some(bytes),
             ..self
         }
     }

@@ -25,7 +25,7 @@ use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
 use crate::reader::{ReaderPool, runtime_or};
 use crate::repository::{SqliteActivityRepository, WriteHandle};
-use crate::wal::checkpoint::Pace;
+use crate::wal::backpressure::{Backpressure, default_limit_bytes};
 use crate::writer::{self, WorkerConfig, Writer, WriterStats};
 
 /// An open database: the writer, the readers and the maintenance of one file.
@@ -73,6 +73,8 @@ pub struct DatabaseInfo {
     /// `full` or `normal`: what an acknowledged write of this process survives. For a database
     /// that is open for reading only: what its writes would.
     pub synchronous: String,
+    /// The size of the WAL that backpressure keeps to ([`Config::wal_limit`]), in bytes.
+    pub wal_limit_bytes: u64,
     /// Whether opening created the file.
     pub created: bool,
     /// The migrations that opening applied.
@@ -194,8 +196,9 @@ impl Database {
             Arc::clone(&files),
         ));
 
+        let wal_limit_bytes = wal_limit_bytes(config, &factory);
         let (wal_watch, jobs, maintenance) =
-            maintenance::channel(Pace::new(config.wal_limit_bytes));
+            maintenance::channel(Backpressure::new(wal_limit_bytes));
         let (writer, worker) = writer::pair(
             WorkerConfig {
                 factory: factory.clone(),
@@ -454,6 +457,13 @@ impl Drop for Database {
     }
 }
 
+/// The limit that is set, or the default for the file's disk.
+fn wal_limit_bytes(config: &Config, factory: &ConnectionFactory) -> u64 {
+    config
+        .wal_limit_bytes
+        .unwrap_or_else(|| default_limit_bytes(factory.path()))
+}
+
 /// What can be known of a file without a WAL by reading it alone.
 const NOT_YET_WAL: &str = "the file has not been opened for writing since it was made, copied or \
     restored, or could not have a WAL then";
@@ -476,6 +486,7 @@ fn info(
             (JournalMode::Delete, Access::ReadOnly) => Some(NOT_YET_WAL.to_owned()),
         },
         synchronous: config.durability.name().to_owned(),
+        wal_limit_bytes: wal_limit_bytes(config, factory),
         created: false,
         migrations_applied: Vec::new(),
     }

@@ -23,7 +23,8 @@ use crate::lock::retry::{Retry, RetryError};
 use crate::metrics::{By, Meters, as_f64};
 use crate::rank::{self, Health, Layout};
 use crate::sql;
-use crate::wal::checkpoint::{CopyingTurn, Pace, WalState, WalWatch};
+use crate::wal::backpressure::Backpressure;
+use crate::wal::checkpoint::{CopyingTurn, WalState, WalWatch};
 use crate::wal::index::WalIndex;
 use crate::writer::{Upkeep, Work, Writer};
 
@@ -75,13 +76,13 @@ pub(crate) struct Maintenance {
 }
 
 /// The writer's eye on the WAL, a sender for whoever asks for a round, and the thread's side.
-pub(crate) fn channel(pace: Pace) -> (WalWatch, SyncSender<Job>, Maintenance) {
+pub(crate) fn channel(backpressure: Backpressure) -> (WalWatch, SyncSender<Job>, Maintenance) {
     let (sender, jobs) = sync_channel(JOBS);
     let asker = sender.clone();
     // A full queue holds such a request already; without the thread, the writer copies alone.
     let ask = move || drop(asker.try_send(Job::Checkpoint));
     let copying = CopyingTurn::default();
-    let watch = WalWatch::new(pace, copying.clone(), ask);
+    let watch = WalWatch::new(backpressure, copying.clone(), ask);
     (watch, sender, Maintenance { jobs, copying })
 }
 
@@ -134,7 +135,7 @@ impl Maintenance {
                         self.shrink(connection, config)
                     });
                     if let Err(error) = kept {
-                        tracing::warn!(%error, "the upkeep failed; it is tried again");
+                        warn_unless_closing(&error, "maintenance failed; it is tried again");
                     }
                     next_upkeep = Instant::now() + UPKEEP_INTERVAL;
                 }
@@ -142,7 +143,7 @@ impl Maintenance {
                     next_round = Instant::now() + INTERVAL;
                     let connection = caretaker.look_after_files();
                     if let Err(error) = connection.and_then(|open| self.round(open, config)) {
-                        tracing::warn!(%error, "maintenance failed; it is tried again later");
+                        warn_unless_closing(&error, "maintenance failed; it is tried again later");
                     }
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -193,6 +194,13 @@ impl Maintenance {
             Err(error) if is_contended(&error) => Ok(wal),
             Err(error) => Err(repository_error("cut the WAL back", error)),
         }
+    }
+}
+
+/// Logs a failure; not where it is that the database is being closed, which ends maintenance anywhere.
+fn warn_unless_closing(error: &RepositoryError, message: &'static str) {
+    if error.kind() != RepositoryErrorKind::Closed {
+        tracing::warn!(%error, "{message}");
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`TRANSACTION_EVENTS`] | histogram | events | carried out by a committed transaction |
 //! | [`COMMIT`] | histogram | seconds | the commit alone; its sync included where there is no WAL |
 //! | [`SYNC`] | histogram | seconds | a sync of the WAL, for the callers of one or more transactions |
+//! | [`BACKPRESSURE`] | histogram | seconds | waited between transactions because a reader keeps the WAL from starting over |
 //! | [`LOCK_WAIT`] | histogram | seconds | slept for another process's lock, by a transaction that had to |
 //! | [`RETRIES`] | counter | transactions | tried again; label `policy` |
 //! | [`CHECKPOINTS`] | counter | checkpoints | labels `by` (`writer`, `maintenance`) and `result`: `whole`, `held_back` (a reader still needs old frames), `beside_another`, `failed` |
@@ -37,6 +38,9 @@ pub const TRANSACTION_EVENTS: &str = "roas_db_transaction_events";
 pub const COMMIT: &str = "roas_db_commit_seconds";
 /// Histogram, in seconds: a sync of the WAL that succeeded, under FULL.
 pub const SYNC: &str = "roas_db_sync_seconds";
+/// Histogram, in seconds: what the writer waited between two transactions because a reader keeps the WAL
+/// from starting over; only where it did.
+pub const BACKPRESSURE: &str = "roas_db_backpressure_seconds";
 /// Histogram, in seconds: what a transaction slept for another process's lock; only of those that did.
 pub const LOCK_WAIT: &str = "roas_db_lock_wait_seconds";
 /// Counter: transactions tried again by the retry policy that the label `policy` names.
@@ -63,6 +67,7 @@ pub(crate) struct Meters {
     pub(crate) transaction_events: Histogram,
     pub(crate) commit: Histogram,
     pub(crate) sync: Histogram,
+    pub(crate) backpressure: Histogram,
     pub(crate) lock_wait: Histogram,
     retries: [(&'static str, Counter); 3],
     pub(crate) wal_bytes: Gauge,
@@ -110,6 +115,7 @@ impl Meters {
             transaction_events: metrics::histogram!(TRANSACTION_EVENTS, labels()),
             commit: metrics::histogram!(COMMIT, labels()),
             sync: metrics::histogram!(SYNC, labels()),
+            backpressure: metrics::histogram!(BACKPRESSURE, labels()),
             lock_wait: metrics::histogram!(LOCK_WAIT, labels()),
             retries: [
                 retries(RetryPolicy::aggressive()),
@@ -194,6 +200,11 @@ fn describe() {
     );
     metrics::describe_histogram!(COMMIT, Unit::Seconds, "The commit");
     metrics::describe_histogram!(SYNC, Unit::Seconds, "A sync of the WAL, after commits");
+    metrics::describe_histogram!(
+        BACKPRESSURE,
+        Unit::Seconds,
+        "What the writer waited because a reader keeps the WAL from starting over"
+    );
     metrics::describe_histogram!(
         LOCK_WAIT,
         Unit::Seconds,

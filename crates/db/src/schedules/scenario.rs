@@ -19,7 +19,7 @@ use super::writer::{Work, WorkerConfig, Writer, pair};
 use crate::identity::OpenFiles;
 use crate::maintenance;
 use crate::metrics::Meters;
-use crate::wal::checkpoint::Pace;
+use crate::wal::backpressure::Backpressure;
 
 /// What a caller does with its call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl Scenario {
     }
 
     fn play(&self, store: &Store, guild: u64) -> Vec<Outcome> {
-        let (wal_watch, _, _) = maintenance::channel(Pace::new(u64::MAX));
+        let (wal_watch, _, _) = maintenance::channel(Backpressure::new(u64::MAX));
         let config = WorkerConfig {
             factory: store.factory.clone(),
             journal_mode: store.journal_mode,

@@ -6,11 +6,8 @@
 //! has grown to its ceiling all the same, the writer copies the small rest between two of its own
 //! transactions.
 //!
-//! A reader that keeps an old snapshot keeps the WAL from starting over: SQLite can then do nothing
-//! but let it grow. From half of its limit on, the writer therefore waits between transactions, the
-//! longer the less room is left ([`Pace`]). Transactions become fewer and larger, callers wait longer,
-//! and nobody fails. The writers of several processes see the same WAL, and each waits for what all of
-//! them have added to it.
+//! Where a reader keeps the WAL from starting over, it grows; `backpressure` says how long the writer then
+//! waits.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -20,6 +17,7 @@ use rusqlite::{Connection, Row, ffi};
 
 use crate::metrics::{By, Meters};
 use crate::wal;
+use crate::wal::backpressure::Backpressure;
 use crate::wal::index::WalIndex;
 
 /// Frames (pages of 4 KiB) that are not yet in the database, from which on the maintenance thread
@@ -28,50 +26,6 @@ const CHECKPOINT_FRAMES: i64 = 1_000;
 
 /// Frames in the WAL from which on the writer helps: 16 MiB.
 const CEILING_FRAMES: i64 = 4_096;
-
-/// Bytes of a frame: a page of 4 KiB and its header.
-const FRAME_BYTES: u64 = 4_096 + 24;
-
-/// For how long the room that is left in a WAL is to last, when it cannot start over.
-const HORIZON: Duration = Duration::from_secs(30);
-
-/// The longest wait between two transactions, for each process that writes. Beyond its limit a WAL
-/// still grows, slowly: callers who fail would be worse.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// How many processes that holds for: more would wait longer than any policy lets its callers wait.
-const MOST_PROCESSES: i64 = 16;
-
-/// How fast a WAL that cannot start over may grow.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
-    limit_frames: i64,
-}
-
-impl Pace {
-    pub(crate) fn new(limit_bytes: u64) -> Self {
-        Self {
-            limit_frames: i64::try_from(limit_bytes / FRAME_BYTES).unwrap_or(i64::MAX),
-        }
-    }
-
-    /// How long to wait after a transaction that added `own` frames to a WAL that has `frames` now, and
-    /// had `added` fewer after the transaction before: as long as the room that is left is to last for
-    /// as much again. Where `added` is more, other processes write as well.
-    fn pause(self, frames: i64, added: i64, own: i64) -> Duration {
-        if frames <= self.limit_frames / 2 {
-            return Duration::ZERO;
-        }
-        let processes = (added / own.max(1)).clamp(1, MOST_PROCESSES);
-        let longest = LONGEST_PAUSE * u32::try_from(processes).unwrap_or(1);
-        let left = u32::try_from(self.limit_frames - frames).unwrap_or(0);
-        let added = u32::try_from(added).unwrap_or(u32::MAX);
-        HORIZON
-            .saturating_mul(added)
-            .checked_div(left)
-            .map_or(longest, |pause| pause.min(longest))
-    }
-}
 
 /// How far a WAL has been copied.
 #[derive(Debug, Clone, Copy, Default)]
@@ -176,23 +130,27 @@ pub(crate) struct WalWatch {
     /// The WAL's length when the writer last helped, so that a reader that keeps the WAL from
     /// being copied whole does not cost a checkpoint with every commit.
     helped_at: i64,
-    pace: Pace,
+    backpressure: Backpressure,
     /// The WAL's length after the transaction before.
     frames: i64,
-    /// The same when it was last looked at, which a paused writer does until it goes on.
-    seen: i64,
+    /// Whether it was logged that the writer is slowed down.
+    is_logged: bool,
     turn: CopyingTurn,
 }
 
 impl WalWatch {
-    pub(crate) fn new(pace: Pace, turn: CopyingTurn, ask: impl Fn() + Send + 'static) -> Self {
+    pub(crate) fn new(
+        backpressure: Backpressure,
+        turn: CopyingTurn,
+        ask: impl Fn() + Send + 'static,
+    ) -> Self {
         Self {
             ask: Box::new(ask),
             turn,
             helped_at: 0,
-            pace,
+            backpressure,
             frames: 0,
-            seen: 0,
+            is_logged: false,
         }
     }
 
@@ -208,7 +166,6 @@ impl WalWatch {
             return Ok(Duration::ZERO);
         };
         let added = wal.frames - std::mem::replace(&mut self.frames, wal.frames);
-        let own = wal.frames - std::mem::replace(&mut self.seen, wal.frames);
         if wal.frames < self.helped_at {
             self.helped_at = 0;
         }
@@ -223,7 +180,10 @@ impl WalWatch {
             meters.checkpointed(By::Writer, copied.as_ref().ok().copied(), Instant::now());
             refuse_failed_sync(copied)?;
         }
-        Ok(self.pace.pause(wal.frames, added, own))
+        if !self.backpressure.applies_to(wal.frames) {
+            self.is_logged = false;
+        }
+        Ok(self.backpressure.pause(wal.frames, added))
     }
 
     /// Has the maintenance thread look at what there is to do.
@@ -243,10 +203,18 @@ impl WalWatch {
         let Some(wal) = refuse_failed_sync(self.copy(connection))? else {
             return Ok(false);
         };
-        if !wal.is_unknown() {
-            self.seen = wal.frames;
-        }
         Ok(wal.is_copied())
+    }
+
+    /// Logs, once until the WAL is small again, that the writer waits.
+    pub(crate) fn log_backpressure(&mut self) {
+        if !std::mem::replace(&mut self.is_logged, true) {
+            tracing::warn!(
+                wal_frames = self.frames,
+                limit_frames = self.backpressure.limit_frames(),
+                "a reader keeps the WAL from starting over; writes are slowed down until it ends"
+            );
+        }
     }
 
     /// Moves all that the WAL holds into the database, and empties it, after a sync of it that may
@@ -306,44 +274,8 @@ mod tests {
 
     use super::*;
 
-    const LIMIT: u64 = 64 * 1024 * 1024;
-
-    /// How long a WAL gets in `seconds` of transactions of `own` frames each, which take a
-    /// millisecond, of so many processes, while it cannot start over.
-    fn grown_in(seconds: u64, processes: usize, own: i64) -> u64 {
-        let pace = Pace::new(LIMIT);
-        let mut frames = 0;
-        // When each goes on, and the WAL's length after its transaction before.
-        let mut writers = vec![(Duration::ZERO, 0); processes];
-        let mut now = Duration::ZERO;
-        while now < Duration::from_secs(seconds) {
-            let (next, before) = writers.iter_mut().min().unwrap();
-            now = now.max(*next) + Duration::from_millis(1);
-            frames += own;
-            *next = now + pace.pause(frames, frames - *before, own);
-            *before = frames;
-        }
-        u64::try_from(frames).unwrap() * FRAME_BYTES
-    }
-
-    #[test]
-    fn a_wal_that_cannot_start_over_for_half_a_minute_stays_within_its_limit() {
-        for own in [3, 30, 130] {
-            assert!(grown_in(30, 1, own) < LIMIT, "{own}");
-        }
-        // Even twice as long, where transactions are not too large.
-        assert!(grown_in(60, 1, 30) < LIMIT);
-    }
-
-    #[test]
-    fn processes_that_share_a_wal_keep_it_within_its_limit_together() {
-        for (processes, own) in [(2, 130), (4, 130), (8, 63), (16, 63)] {
-            assert!(grown_in(30, processes, own) < LIMIT, "{processes} x {own}");
-        }
-    }
-
     fn watch(turn: &CopyingTurn) -> WalWatch {
-        WalWatch::new(Pace::new(LIMIT), turn.clone(), || ())
+        WalWatch::new(Backpressure::new(u64::MAX), turn.clone(), || ())
     }
 
     /// SQLite answers a checkpoint beside another one with frames of -1, not with an error.
@@ -402,18 +334,5 @@ mod tests {
         assert_eq!(WalState::now(&writer).unwrap().copied, 0);
         drop(maintenance);
         assert!(watch.is_relieved(&writer).unwrap());
-    }
-
-    #[test]
-    fn up_to_half_of_the_limit_nobody_waits_and_nobody_waits_for_long() {
-        let pace = Pace::new(LIMIT);
-        let limit = i64::try_from(LIMIT / FRAME_BYTES).unwrap();
-        assert_eq!(pace.pause(limit / 2, 1_000, 1_000), Duration::ZERO);
-        assert!(pace.pause(limit / 2 + 1, 1, 1) > Duration::ZERO);
-        for frames in [limit - 1, limit, limit * 10] {
-            assert_eq!(pace.pause(frames, 1_000, 1_000), LONGEST_PAUSE);
-            assert_eq!(pace.pause(frames, 4_000, 1_000), LONGEST_PAUSE * 4);
-            assert_eq!(pace.pause(frames, 1_000, 1), LONGEST_PAUSE * 16);
-        }
     }
 }

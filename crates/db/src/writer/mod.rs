@@ -104,6 +104,7 @@ struct Counters {
     retries: AtomicU64,
     reopened: AtomicU64,
     pauses: AtomicU64,
+    paused_us: AtomicU64,
 }
 
 /// What the writer has done since it was opened.
@@ -131,6 +132,8 @@ pub struct WriterStats {
     pub reopened: u64,
     /// How often it waited between transactions because a reader kept the WAL from starting over.
     pub pauses: u64,
+    /// How long it waited for that, in all.
+    pub paused: Duration,
 }
 
 impl Shared {
@@ -206,8 +209,12 @@ impl Shared {
         self.stats.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn paused(&self) {
+    fn paused(&self, time: Duration) {
+        self.meters.backpressure.record(time);
         self.stats.pauses.fetch_add(1, Ordering::Relaxed);
+        self.stats
+            .paused_us
+            .fetch_add(micros(time), Ordering::Relaxed);
     }
 
     fn reopened(&self) {
@@ -350,6 +357,7 @@ impl Writer {
             retries: get(&stats.retries),
             reopened: get(&stats.reopened),
             pauses: get(&stats.pauses),
+            paused: Duration::from_micros(get(&stats.paused_us)),
         }
     }
 }

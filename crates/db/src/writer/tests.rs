@@ -19,7 +19,7 @@ use crate::identity::{Identities, OpenFiles};
 use crate::maintenance;
 use crate::metrics::{Meters, QUEUE_DEPTH};
 use crate::migration::migrate;
-use crate::wal::checkpoint::Pace;
+use crate::wal::backpressure::Backpressure;
 use crate::writer::{Reply, Work, Worker, WorkerConfig, Writer, pair};
 
 const QUEUE_CAPACITY: usize = 100;
@@ -56,7 +56,7 @@ fn idle(batch_limit: usize) -> (Writer, Idle) {
     let (connection, journal_mode) = factory.open_writer().unwrap();
     let files = Identities::at(factory.path(), false).unwrap();
     let files = OpenFiles::of_writer(&factory, files);
-    let (wal_watch, _, _) = maintenance::channel(Pace::new(u64::MAX));
+    let (wal_watch, _, _) = maintenance::channel(Backpressure::new(u64::MAX));
     let clock = Arc::new(ManualClock::new(at(MIDNIGHT)));
     let config = WorkerConfig {
         factory,

@@ -293,15 +293,17 @@ impl Worker {
             return Ok(());
         }
         self.turns.give_up();
-        let until = Instant::now() + pause;
-        self.shared.paused();
+        let began = Instant::now();
+        let until = began + pause;
         while !self.shared.is_closing() && !self.config.wal_watch.is_relieved(connection)? {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
+            self.config.wal_watch.log_backpressure();
             thread::sleep(left.min(LOOK_AGAIN));
         }
+        self.shared.paused(began.elapsed());
         Ok(())
     }
 
