@@ -229,10 +229,18 @@ impl<'c> WriteStatements<'c> {
 const FIND_MEMBER: &str =
     "SELECT score, last_msg, messages FROM activity_meter WHERE guild_id = ?1 AND user_id = ?2";
 
-const FIND_RULES: &str =
-    "SELECT max_score, gain_per_message, cooldown_seconds, decay_after_seconds,
-        decay_per_hour, time_zone
-     FROM activity_settings WHERE guild_id = ?1";
+/// As [`rules_from`] reads them.
+macro_rules! rule_columns {
+    () => {
+        "max_score, gain_per_message, cooldown_seconds, decay_after_seconds, decay_per_hour, time_zone"
+    };
+}
+
+const FIND_RULES: &str = concat!(
+    "SELECT ",
+    rule_columns!(),
+    " FROM activity_settings WHERE guild_id = ?1"
+);
 
 /// The decayed score at ?2, with ?3 a second after a grace of ?4, term for term as
 /// [`ScoreRules::decayed`] computes it, so that both agree to the bit.
@@ -262,6 +270,24 @@ pub(crate) fn find_rules(connection: &Connection, guild: GuildId) -> rusqlite::R
         .query_row([guild.to_i64()], |row| rules_from(row, guild))
         .optional()
         .map(Option::unwrap_or_default)
+}
+
+/// All rows of guilds' rules that cannot be read.
+pub(crate) fn invalid_rules(connection: &Connection) -> rusqlite::Result<Vec<InvalidRow>> {
+    let mut statement = connection.prepare(concat!(
+        "SELECT ",
+        rule_columns!(),
+        ", guild_id FROM activity_settings ORDER BY guild_id"
+    ))?;
+    let mut rows = statement.query([])?;
+    let mut invalid = Vec::new();
+    while let Some(row) = rows.next()? {
+        let guild = valid(6, Type::Integer, GuildId::try_from(row.get::<_, i64>(6)?))?;
+        if let Err(error) = rules_from(row, guild) {
+            invalid.push(InvalidRow::take_from(error)?);
+        }
+    }
+    Ok(invalid)
 }
 
 pub(crate) fn messages_in(

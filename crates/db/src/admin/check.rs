@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::error::OpenError;
 use crate::migration::status;
+use crate::sql::invalid_rules;
 use crate::takeover::legacy::Contents;
 use crate::takeover::since::SinceTakeover;
 
@@ -29,7 +30,8 @@ pub struct CheckReport {
 }
 
 /// Checks the database that `config` names: every page and index, references between tables, the
-/// history of migrations against the tables, and that no row of the original bot was lost.
+/// history of migrations against the tables, that guilds' rules can be read, and that no row of the
+/// original bot was lost.
 ///
 /// A fault in a table of another module is a finding about that table. Reads only, beside running
 /// writers. Blocks the calling thread.
@@ -95,9 +97,19 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
                     status.version
                 ));
             }
+            let has_our_tables = report.contents == Some(Contents::Ours)
+                && status.version <= status.latest
+                && obstacle.is_none();
             report
                 .findings
                 .extend(obstacle.map(|obstacle| obstacle.to_string()));
+            if has_our_tables {
+                let connection = factory.open_reader(factory.traceless_mode())?;
+                let invalid = factory.retrying("check", || Ok(invalid_rules(&connection)?))?;
+                report
+                    .findings
+                    .extend(invalid.iter().map(ToString::to_string));
+            }
         }
         Err(error @ OpenError::ForeignHistory { .. }) => report.findings.push(error.to_string()),
         Err(error) => return Err(error),

@@ -102,6 +102,14 @@ fn a_time_zone_spelled_wrong_is_its_guilds_error_alone_and_new_rules_correct_it(
         "INSERT INTO activity_settings (guild_id, max_score, report_hour, time_zone)
          VALUES (2, 50, 9, 'Asia/Tapei')",
     );
+    let findings = roas_db::migration::check(&config).unwrap().findings;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(
+        findings[0].starts_with(
+            "the row of guild 2 in `activity_settings` is invalid: column `time_zone`"
+        ),
+        "{findings:?}"
+    );
     on_runtime(async {
         let database = Database::open(config.clone()).await.unwrap();
         let repository = database.repository();
