@@ -98,13 +98,14 @@ pub(crate) enum Command {
         long_about = "Reads a database file and tells what is in it and what `roas migrate` would \
         do: the shape and version found, rows, members with several rows and what each strategy \
         would keep of them, rows without a usable key, times in milliseconds, scores out of range, \
-        settings that are not what they say, size, integrity, and the disk space a migration needs. \
+        settings that are not what they say, views, triggers and foreign keys of other modules and \
+        whether they will work, size, integrity, and the disk space a migration needs. \
         For the ten largest guilds it compares the top ten as the original shows them with the top \
         ten after a migration, ten minutes after the last message, and says whose score differs \
         and why.\n\n\
         Changes nothing. Exit code 0: clean; 4: a migration would have to merge or quarantine rows, \
-        the file is damaged or empty, a table of another module cannot be checked, or the original \
-        bot has gone on writing to a file that was taken over.\n\n\
+        the file is damaged or empty, an object of another module cannot be checked, does not work or \
+        is in the way, or the original bot has gone on writing to a file that was taken over.\n\n\
         Examples:\n  \
         roas audit --db old-bot.db\n  \
         roas audit --db old-bot.db --json"

@@ -39,7 +39,8 @@ struct AuditReport {
     version: i32,
     /// The migrations that `roas migrate` would run.
     pending: Vec<String>,
-    /// Whether rows would be merged or quarantined, or the file is damaged.
+    /// Whether rows would be merged or quarantined, an object of another module does not work or is in
+    /// the way, or the file is damaged.
     findings: bool,
     source_rows: u64,
     members: u64,
@@ -60,6 +61,8 @@ struct AuditReport {
     kinds: Vec<KindRows>,
     worst_duplicates: Vec<Duplicate>,
     quarantine: Vec<Quarantine>,
+    /// Objects of other modules that name the meter's or the original's tables, or do not work.
+    foreign_objects: Vec<Foreign>,
     database_bytes: u64,
     disk_needed_bytes: u64,
     /// `ok`, or what SQLite found.
@@ -133,6 +136,16 @@ struct Duplicate {
 }
 
 #[derive(Debug, Serialize)]
+struct Foreign {
+    kind: String,
+    name: String,
+    /// Whether it works, with the meter's tables and after a migration.
+    sound: bool,
+    /// What becomes of it, as a sentence.
+    outlook: String,
+}
+
+#[derive(Debug, Serialize)]
 struct Quarantine {
     table: String,
     fault: String,
@@ -183,6 +196,16 @@ impl AuditReport {
                     table: reason.source.clone(),
                     fault: reason.fault.clone(),
                     rows: reason.rows,
+                })
+                .collect(),
+            foreign_objects: audit
+                .foreign_objects
+                .iter()
+                .map(|object| Foreign {
+                    kind: object.kind.clone(),
+                    name: object.name.clone(),
+                    sound: object.is_sound(),
+                    outlook: object.to_string(),
                 })
                 .collect(),
             database_bytes: audit.database_bytes,
@@ -333,6 +356,12 @@ impl Report for AuditReport {
         }
         for what in &self.unchecked {
             let _ = writeln!(text, "Cannot be checked: {what}");
+        }
+        if !self.foreign_objects.is_empty() {
+            text += "Of other modules:\n";
+        }
+        for object in &self.foreign_objects {
+            let _ = writeln!(text, "  {}", object.outlook);
         }
         for reason in &self.quarantine {
             // Writing to a string cannot fail.

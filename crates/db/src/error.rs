@@ -14,7 +14,7 @@ use crate::invalid::InvalidRow;
 use crate::lock::holder::{LockHolder, held_by};
 use crate::lock::neighbours::Neighbour;
 use crate::lock::retry::Exhausted;
-use crate::migration::LegacyKind;
+use crate::migration::{ForeignObject, LegacyKind};
 
 /// An error of SQLite or of its driver.
 ///
@@ -218,6 +218,14 @@ pub enum OpenError {
         table: String,
         /// What is the matter with it.
         reason: &'static str,
+    },
+    /// Objects of other modules keep the file from being migrated, or the meter from recording then.
+    #[error("`{}` is not migrated: {}; it was left untouched", path.display(), list(objects))]
+    InTheWay {
+        /// The path.
+        path: PathBuf,
+        /// What is in the way, and why.
+        objects: Vec<ForeignObject>,
     },
     /// The history of migrations in the file says something else than its tables.
     #[error("`{}` is half migrated: {reason}; run `roas repair`", path.display())]
@@ -444,8 +452,8 @@ fn named(by: &[Neighbour]) -> String {
     }
 }
 
-fn list(by: &[Neighbour]) -> String {
-    let names: Vec<_> = by.iter().map(ToString::to_string).collect();
+fn list(items: &[impl ToString]) -> String {
+    let names: Vec<_> = items.iter().map(ToString::to_string).collect();
     names.join(", ")
 }
 

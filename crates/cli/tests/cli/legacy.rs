@@ -237,3 +237,41 @@ fn a_taken_over_file_that_nobody_else_writes_to_says_so() {
     fresh.run("migrate").text();
     assert_eq!(fresh.json("stats")["since_takeover"], Value::Null);
 }
+
+#[test]
+fn an_audit_names_objects_of_other_modules_and_a_migration_leaves_them() {
+    let folder = Folder::new();
+    folder.write("roas.db", bytes(&fixture("cases").join("broken_view.db")));
+    let audit = folder.run("audit --json");
+    assert_eq!(audit.code, Some(4), "{audit:?}");
+    let object = audit.object();
+    let objects = object["foreign_objects"].as_array().unwrap();
+    let sound: Vec<_> = objects
+        .iter()
+        .map(|object| {
+            (
+                object["name"].as_str().unwrap(),
+                object["sound"].as_bool().unwrap(),
+            )
+        })
+        .collect();
+    for expected in [
+        ("badge", true),
+        ("bonus_counts", true),
+        ("busy_members", true),
+        ("log_scores", true),
+        ("office_holders", false),
+        ("office_term", false),
+    ] {
+        assert!(sound.contains(&expected), "{expected:?}: {sound:?}");
+    }
+    let audit = folder.run("audit");
+    assert_eq!(audit.code, Some(4), "{audit:?}");
+    let line = "view `office_holders` does not work already: no such column: o.status";
+    assert!(audit.stdout.contains(line), "{audit:?}");
+    assert_eq!(folder.json("migrate")["takeover"]["members"], 2);
+    assert_eq!(
+        folder.json("rollback --to 0")["contents"],
+        "a database of the original bot (version 2.4.0: `activity_meter` without `created_at` and `updated_at`)"
+    );
+}

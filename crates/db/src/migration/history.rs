@@ -82,7 +82,7 @@ pub(super) fn version_of(history: &[AppliedMigration]) -> i32 {
 }
 
 /// The migrations above `version`, up to `to`, in order.
-pub(super) fn due(version: i32, to: i32) -> Vec<Migration> {
+pub(crate) fn due(version: i32, to: i32) -> Vec<Migration> {
     migrations()
         .into_iter()
         .filter(|migration| (version + 1..=to).contains(&migration.version()))

@@ -6,7 +6,7 @@
 
 mod history;
 mod lock;
-mod objects;
+pub(crate) mod objects;
 mod repair;
 mod rollback;
 
@@ -31,19 +31,20 @@ use crate::lock::neighbours::neighbours;
 pub use crate::admin::check::{CheckReport, check};
 pub use crate::takeover::audit::{Audit, DuplicateKey, Reason, audit};
 pub use crate::takeover::compare::{Board, Comparison, Place, ReplacedSetting};
-use crate::takeover::legacy;
+pub use crate::takeover::foreign::{ForeignObject, Outlook};
 pub(crate) use crate::takeover::legacy::inspect;
 pub use crate::takeover::legacy::{Contents, LegacyKind};
 pub use crate::takeover::since::{SinceTakeover, since_takeover};
 pub use crate::takeover::{RowCounts, Strategy, Takeover};
-pub(crate) use history::migrations;
+use crate::takeover::{foreign, legacy};
 pub use history::{AppliedMigration, MigrationName};
+pub(crate) use history::{due, latest, migrations, name_of};
 pub(crate) use lock::MigrationLock;
 pub use repair::{RepairReport, repair};
 pub use rollback::{RollbackOptions, RollbackReport, rollback};
 
 use crate::takeover::set_strategy;
-use history::{HISTORY_DDL, due, history, insert_history, latest, name_of, names, version_of};
+use history::{HISTORY_DDL, history, insert_history, names, version_of};
 
 /// Where a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -212,6 +213,7 @@ pub fn rehearse(config: &Config, options: &MigrateOptions) -> Result<MigrationRe
     };
     let trivial = matches!(before.contents, Contents::Missing | Contents::Empty);
     if !trivial && !report.applied.is_empty() {
+        refuse_obstacles(&factory, &before)?;
         let copy = Partial::new(&with_suffix(factory.path(), "-rehearsal"))?;
         backup::fill(&factory, &copy, &options.watcher)?;
         (report.applied, report.takeover) = run(&factory.at(copy.path())?, &before, to, options)
@@ -274,6 +276,7 @@ pub(crate) fn bring_up_to_date(
             return Ok(report);
         }
     }
+    refuse_obstacles(factory, &before)?;
     report.created = factory.create_file()?;
     let takes_over = matches!(before.contents, Contents::Legacy(_));
     if takes_over {
@@ -297,6 +300,33 @@ pub(crate) fn bring_up_to_date(
     }
     report.elapsed = started.elapsed();
     Ok(report)
+}
+
+/// Refuses a first migration that objects of other modules keep from succeeding, or after which nothing
+/// could be recorded.
+fn refuse_obstacles(
+    factory: &ConnectionFactory,
+    before: &MigrationStatus,
+) -> Result<(), OpenError> {
+    if before.version > 0 || matches!(before.contents, Contents::Missing | Contents::Empty) {
+        return Ok(());
+    }
+    let connection = factory.open_reader(factory.traceless_mode())?;
+    let mut objects = factory.retrying("read", || {
+        // Whatever the version to stop at: the writer's statements need the latest.
+        Ok(foreign::examine(
+            &connection,
+            &due(before.version, latest()),
+        )?)
+    })?;
+    objects.retain(|object| matches!(object.outlook, Outlook::InTheWay(_)));
+    if objects.is_empty() {
+        return Ok(());
+    }
+    Err(OpenError::InTheWay {
+        path: factory.path().to_owned(),
+        objects,
+    })
 }
 
 /// The version that the options ask for, where it can be reached upwards.

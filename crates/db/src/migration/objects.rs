@@ -23,6 +23,8 @@ pub(crate) struct Object {
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     pub(crate) migration: Migration,
+    /// The names that it gives, to tables that are set aside as well.
+    pub(crate) creates: Vec<String>,
     pub(crate) objects: Vec<Object>,
 }
 
@@ -53,14 +55,16 @@ pub(crate) fn steps() -> rusqlite::Result<&'static [Step]> {
         scratch.execute_batch(migration.sql().unwrap_or_default())?;
         insert_history(&scratch, &migration, roas_domain::UnixSeconds::MIN)?;
         let after = objects(&scratch)?;
-        let created = after
-            .iter()
-            .filter(|object| !before.contains(*object) && is_ours(&object.name))
-            .cloned()
-            .collect();
+        let created = after.iter().filter(|object| !before.contains(*object));
         steps.push(Step {
             migration,
-            objects: created,
+            creates: (created.clone().map(|object| object.name.clone()))
+                .filter(|name| !name.starts_with("refinery_"))
+                .collect(),
+            objects: created
+                .filter(|object| is_ours(&object.name))
+                .cloned()
+                .collect(),
         });
         before = after;
     }

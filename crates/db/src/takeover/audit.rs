@@ -13,9 +13,10 @@ use crate::config::Config;
 use crate::connection::{AttemptError, ConnectionFactory};
 use crate::error::OpenError;
 use crate::files::wal_path;
-use crate::migration::{MigrationName, checked_status, migrations};
+use crate::migration::{MigrationName, checked_status, due, latest, migrations};
 use crate::takeover::Takeover;
 use crate::takeover::compare::{Comparison, compare};
+use crate::takeover::foreign::{self, ForeignObject};
 use crate::takeover::legacy::{Contents, LegacyKind};
 use crate::takeover::since::SinceTakeover;
 
@@ -65,6 +66,8 @@ pub struct Audit {
     pub since_takeover: Option<SinceTakeover>,
     /// What members see of it, before and after.
     pub comparison: Comparison,
+    /// Objects of other modules that name the meter's or the original's tables, or do not work.
+    pub foreign_objects: Vec<ForeignObject>,
 }
 
 /// Why rows would be quarantined.
@@ -92,13 +95,15 @@ pub struct DuplicateKey {
 }
 
 impl Audit {
-    /// Whether a migration would have to merge or quarantine rows, the file is damaged or cannot be
-    /// checked in part, or another program has written to it since its takeover.
+    /// Whether a migration would have to merge or quarantine rows, an object of another module does not
+    /// work or is in the way, the file is damaged or cannot be checked in part, or another program has
+    /// written to it since its takeover.
     #[must_use]
     pub fn has_findings(&self) -> bool {
         !self.damage.is_empty()
             || !self.unchecked.is_empty()
             || self.since_takeover.is_some_and(SinceTakeover::is_any)
+            || self.foreign_objects.iter().any(|object| !object.is_sound())
             || matches!(self.contents, Some(Contents::Legacy(_))) && self.takeover.changed_rows()
     }
 }
@@ -138,6 +143,7 @@ pub fn audit(config: &Config) -> Result<Audit, OpenError> {
         sum_last_msg: 0,
         since_takeover: None,
         comparison: Comparison::default(),
+        foreign_objects: Vec::new(),
     };
     match look_through(&factory, &mut audit) {
         Err(error) if is_damage(&error) => {
@@ -170,6 +176,7 @@ fn look_through(factory: &ConnectionFactory, audit: &mut Audit) -> Result<(), Op
             .chain(damage)
             .collect();
         audit.unchecked = unchecked;
+        audit.foreign_objects = foreign::examine(&connection, &due(audit.version, latest()))?;
         match audit.contents {
             Some(Contents::Legacy(kind)) => {
                 // Copy, rows, and the temporary tables.

@@ -128,14 +128,14 @@ pub(crate) fn inspect(connection: &Connection) -> rusqlite::Result<Contents> {
 }
 
 /// The names under which V1 sets the original's tables aside.
-const SET_ASIDE: [&str; 3] = [
+pub(crate) const SET_ASIDE: [&str; 3] = [
     "legacy_activity_meter",
     "legacy_activity_daily",
     "legacy_activity_settings",
 ];
 
 /// All tables that the migration which takes rows over may read: the original's, where they are.
-const SOURCES: [&str; 10] = [
+pub(crate) const SOURCES: [&str; 10] = [
     "activity_meter",
     "activity_daily",
     "activity_settings",

@@ -5,6 +5,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod compare;
+pub(crate) mod foreign;
 pub(crate) mod legacy;
 pub(crate) mod since;
 

@@ -8,8 +8,11 @@
 use std::fs;
 use std::path::Path;
 
-use roas_db::migration::{RollbackOptions, check, migrate, migration_status, repair, rollback};
-use roas_db::{Config, Database};
+use roas_db::migration::{
+    MigrateOptions, RollbackOptions, audit, check, migrate, migration_status, rehearse, repair,
+    rollback,
+};
+use roas_db::{Config, Database, OpenError};
 use roas_domain::ActivityRepository;
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use rusqlite::Connection;
@@ -347,11 +350,154 @@ fn a_file_that_the_earlier_text_migrated_is_used_and_given_back() {
     });
     assert_eq!(check(&config).unwrap().findings, [""; 0]);
     assert!(repair(&config).unwrap().done.is_empty());
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/migrations");
+    let migrations = refinery::load_sql_migrations(folder).unwrap();
+    refinery::Runner::new(&migrations)
+        .set_grouped(true)
+        .set_abort_divergent(false)
+        .run(&mut Connection::open(path).unwrap())
+        .unwrap();
     assert!(migration_status(path).unwrap().pending.is_empty());
     rollback(&config, &RollbackOptions::to(0)).unwrap();
     assert_eq!(before, schema(path));
     migrate(&config).unwrap();
     for object in others(&before) {
         assert!(schema(path).contains(object), "{object:?}");
+    }
+}
+
+/// What the audit says of each object, and whether there are findings.
+fn audited(config: &Config) -> (Vec<String>, bool) {
+    let before = schema(config.path());
+    let audit = audit(config).unwrap();
+    assert_eq!(before, schema(config.path()));
+    let objects = audit
+        .foreign_objects
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    (objects, audit.has_findings())
+}
+
+#[test]
+fn an_audit_names_what_does_not_work_and_what_goes_on_with_the_meter() {
+    let (_folder, config) = file(BROKEN_VIEW);
+    let broken = [
+        "view `office_holders` does not work already: no such column: o.status",
+        "a foreign key of table `office_term` does not work already: \
+            foreign key mismatch - \"office_term\" referencing \"office\"",
+    ];
+    let sound = [
+        "a foreign key of table `badge` works with the meter's tables",
+        "trigger `bonus_counts` works with the meter's tables",
+        "view `busy_members` works with the meter's tables",
+        "trigger `log_scores` works with the meter's tables",
+    ];
+    for _ in 0..2 {
+        let (objects, findings) = audited(&config);
+        assert!(findings);
+        assert_eq!(objects.len(), broken.len() + sound.len(), "{objects:?}");
+        for expected in broken.iter().chain(&sound) {
+            assert!(
+                objects.iter().any(|object| object == expected),
+                "{expected}: {objects:?}"
+            );
+        }
+        migrate(&config).unwrap();
+    }
+}
+
+#[test]
+fn an_audit_names_what_the_new_tables_break_or_leave_behind() {
+    let sql = "CREATE TABLE activity_meter (guild_id INTEGER, user_id INTEGER, score REAL, last_msg INTEGER,
+             updated_at TEXT, PRIMARY KEY (guild_id, user_id));
+         CREATE TABLE activity_report_channel (guild_id INTEGER PRIMARY KEY, channel_id INTEGER);
+         CREATE TABLE log (what);
+         CREATE VIEW updated AS SELECT user_id, m.updated_at FROM activity_meter AS m;
+         CREATE VIEW in_quotes AS SELECT \"updated_at\", \"a text\" FROM activity_meter;
+         CREATE VIEW by_rowid AS SELECT rowid FROM activity_meter;
+         CREATE VIEW texts AS SELECT \"a text\" AS says FROM activity_meter;
+         CREATE VIEW channels AS SELECT * FROM activity_report_channel;
+         CREATE TRIGGER stamped AFTER UPDATE OF updated_at ON activity_meter BEGIN
+             INSERT INTO log VALUES (1); END;
+         CREATE TRIGGER touch AFTER INSERT ON log BEGIN UPDATE activity_meter SET updated_at = 1; END;
+         CREATE TRIGGER parting AFTER DELETE ON activity_meter BEGIN
+             INSERT INTO log VALUES (old.updated_at); END;
+         CREATE TRIGGER channel AFTER INSERT ON activity_report_channel BEGIN INSERT INTO log VALUES (1); END;
+         CREATE TRIGGER apart AFTER DELETE ON log BEGIN SELECT 1; END;
+         CREATE TABLE stamp (at REFERENCES activity_meter (updated_at));
+         CREATE UNIQUE INDEX one_stamp ON activity_meter (updated_at);
+         CREATE TABLE apart_too (id PRIMARY KEY REFERENCES apart_too)";
+    let (_folder, config) = file(sql);
+    let (mut objects, findings) = audited(&config);
+    assert!(findings);
+    objects.sort();
+    let expected = [
+        "a foreign key of table `stamp` will not work any more: \
+            foreign key mismatch - \"stamp\" referencing \"activity_meter\"",
+        "trigger `channel` depends on `activity_report_channel`, which nothing writes to any more",
+        "trigger `parting` will not work any more: no such column: old.updated_at",
+        "trigger `stamped` will not work any more: no change of `activity_meter` fires it",
+        "trigger `touch` will not work any more: no such column: updated_at",
+        "view `by_rowid` will not work any more: no such column: rowid",
+        "view `channels` depends on `activity_report_channel`, which nothing writes to any more",
+        "view `in_quotes` will not work any more: no such column: activity_meter.updated_at",
+        "view `texts` works with the meter's tables",
+        "view `updated` will not work any more: no such column: m.updated_at",
+    ];
+    assert_eq!(objects, expected);
+    // None of them keeps the meter from recording.
+    migrate(&config).unwrap();
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        let repository = database.repository();
+        repository
+            .record(message(member(1, 2), MIDNIGHT))
+            .await
+            .unwrap();
+        database.close().await.unwrap();
+    });
+}
+
+const METER: &str = "CREATE TABLE activity_meter (guild_id INTEGER, user_id INTEGER, score REAL,
+    last_msg INTEGER, note TEXT, PRIMARY KEY (guild_id, user_id))";
+
+#[test]
+fn what_is_in_the_way_is_named_by_the_audit_and_by_the_refusal() {
+    for (sql, expected) in [
+        ("CREATE TABLE activity_event (mine)", "table `activity_event` is in the way: the meter needs this name"),
+        ("CREATE TABLE Activity_Guild (mine)", "table `Activity_Guild` is in the way"),
+        ("CREATE TABLE legacy_merged (mine)", "table `legacy_merged` is in the way"),
+        ("CREATE TABLE t (a); CREATE INDEX activity_daily ON t (a)", "index `activity_daily` is in the way"),
+        ("CREATE VIEW activity_meter AS SELECT 1 AS guild_id, 2 AS user_id", "view `activity_meter` is in the way"),
+        ("CREATE TABLE legacy_activity_meter (mine)", "table `legacy_activity_meter` is in the way"),
+        ("CREATE TABLE quiet_activity_meter (mine)", "migration `V2__take_over_legacy` is in the way"),
+        (
+            "CREATE TABLE log (what);
+             CREATE TRIGGER noted AFTER UPDATE ON activity_meter BEGIN INSERT INTO log VALUES (new.note); END",
+            "trigger `noted` is in the way: nothing could be recorded (no such column: new.note)",
+        ),
+        (
+            "CREATE TABLE badge (user_id REFERENCES activity_meter (user_id));
+             CREATE TRIGGER fires AFTER INSERT ON activity_meter BEGIN SELECT 1; END",
+            "a foreign key of table `badge` is in the way: nothing could be recorded (foreign key mismatch",
+        ),
+    ] {
+        let apart = if sql.contains("AFTER") { METER } else { "CREATE TABLE apart (a)" };
+        let (folder, config) = file(&format!("{apart}; {sql}"));
+        let before = schema(config.path());
+        let (objects, findings) = audited(&config);
+        assert!(findings && objects.iter().any(|object| object.contains(expected)), "{objects:?}");
+        for error in [
+            migrate(&config).unwrap_err(),
+            rehearse(&config, &MigrateOptions::default()).unwrap_err(),
+        ] {
+            assert!(matches!(error, OpenError::InTheWay { .. }), "{sql}: {error:?}");
+            assert!(error.to_string().contains(expected), "{sql}: {error}");
+        }
+        assert_eq!(before, schema(config.path()));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().filter(|entry| {
+            entry.as_ref().unwrap().path().extension().is_some_and(|ending| ending == "db")
+        }).count(), 1, "no copy");
     }
 }

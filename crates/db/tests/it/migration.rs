@@ -228,27 +228,6 @@ fn a_history_that_is_not_ours_is_refused_and_never_a_panic() {
     }
 }
 
-#[test]
-fn a_migration_that_fails_leaves_the_file_as_it_was() {
-    let folder = tempdir().unwrap();
-    let config = quick(folder.path());
-    // Stands in the way of a table of ours, and is no table of the original's.
-    raw(
-        config.path(),
-        "CREATE TABLE activity_event (mine); INSERT INTO activity_event VALUES (1)",
-    );
-    let error = migrate(&config).unwrap_err();
-    assert!(matches!(error, OpenError::Migration { .. }), "{error:?}");
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.contains("activity_event"), "{source}");
-    assert_eq!(
-        query::<i64>(config.path(), "SELECT mine FROM activity_event"),
-        1
-    );
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE name LIKE '%activity_meter'";
-    assert_eq!(query::<i64>(config.path(), tables), 0);
-}
-
 /// Eight processes open a new file at one moment: one creates and migrates it, none fails.
 #[test]
 fn processes_that_start_at_once_all_come_up() {
