@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use crate::connection::{ConnectionFactory, JournalMode, keep_from_checkpoint};
-use crate::error::{busy_error, is_contended, repository_error};
+use crate::error::{Failure, busy_error, is_contended, repository_error};
 use crate::files::wal_path;
 use crate::identity::{Fault, Lease, OpenFiles};
 use crate::lock::busy;
@@ -274,13 +274,38 @@ impl Caretaker<'_> {
 /// have grown or shrunk tenfold since. It looks at a bounded number of rows, in one short write
 /// transaction; where there is nothing to do, at each table's size alone.
 ///
-/// `0x02` is that, and `0x10000` has it look at all tables: this connection does not itself ask what
-/// readers ask, by which SQLite would choose them.
+/// A table of another module fails the statement for all where its index needs a function or a collation
+/// that only that module's program has. Then the others are analysed one by one.
 fn optimize(connection: &Connection, config: &MaintenanceConfig) -> Result<(), RepositoryError> {
     retrying(config, "look after the statistics", || {
-        connection.execute_batch("PRAGMA optimize = 0x10002")
+        match connection.execute_batch(&format!("PRAGMA optimize = {OPTIMIZE}")) {
+            Err(error) if Failure::of(&error) == Failure::Rejected => optimize_each(connection),
+            done => done,
+        }
     })
 }
+
+fn optimize_each(connection: &Connection) -> rusqlite::Result<()> {
+    let statements: Vec<String> = connection
+        .prepare(&format!("PRAGMA optimize = {}", OPTIMIZE | 1))?
+        .query_map([], |row| row.get(0))?
+        .collect::<rusqlite::Result<_>>()?;
+    connection.pragma_update(None, "analysis_limit", 2_000)?;
+    for statement in statements {
+        match connection.execute_batch(&statement) {
+            Err(error) if Failure::of(&error) == Failure::Rejected => {
+                tracing::debug!(%error, statement, "a table could not be analysed");
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// `0x02`: analyse what needs it; `0x10`: a bounded number of rows, 2,000 of each index; `0x10000`: look at
+/// all tables, since this connection does not itself ask what readers ask, by which SQLite would choose
+/// them. Together with `0x01` the statements are answered and not run.
+const OPTIMIZE: u32 = 0x1_0012;
 
 fn checkpoint(
     connection: &Connection,

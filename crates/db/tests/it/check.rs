@@ -8,11 +8,13 @@ use std::fs;
 use std::path::Path;
 
 use roas_db::migration::{Contents, audit, check, migrate, rehearse};
-use roas_db::{Config, OpenError, Watcher, backup};
+use roas_db::{Config, Database, OpenError, Watcher, backup};
+use roas_domain::ActivityRepository;
+use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use tempfile::{TempDir, tempdir};
 
 use crate::legacy::fixture;
-use crate::support::{quick, raw};
+use crate::support::{on_runtime, query, quick, raw};
 
 /// A database of ours with what `sql` makes in it.
 fn with_foreign(sql: &str) -> (TempDir, Config) {
@@ -298,4 +300,28 @@ fn damage_that_leaves_the_contents_readable_says_both() {
     let report = check(&config).unwrap();
     assert!(matches!(report.contents, Some(Contents::Legacy(_))));
     assert!(!report.findings.is_empty());
+}
+
+/// The planner's statistics are those of all tables, and one of another module cannot be read.
+#[test]
+fn maintenance_goes_on_beside_a_table_that_sqlite_cannot_read() {
+    let sql = "CREATE TABLE t (n); CREATE INDEX i ON t (n); INSERT INTO t VALUES ('a'), ('b')";
+    for text in [
+        "CREATE INDEX i ON t (fold(n))",
+        "CREATE INDEX i ON t (n COLLATE zh)",
+    ] {
+        let (_folder, config) = with_foreign(&rewritten(sql, "i", text));
+        on_runtime(async {
+            let database = Database::open(config.clone()).await.unwrap();
+            let event = message(member(1, 2), MIDNIGHT);
+            database.repository().record(event).await.unwrap();
+            database.maintain().await.unwrap();
+            database.close().await.unwrap();
+        });
+        let analysed: i64 = query(
+            config.path(),
+            "SELECT count(*) FROM sqlite_stat1 WHERE tbl IN ('activity_meter', 'activity_daily')",
+        );
+        assert_eq!(analysed, 2, "{text}");
+    }
 }
