@@ -10,7 +10,7 @@ pub mod storage;
 use std::error::Error;
 
 use processes::{
-    Acknowledge, Histories, Kill, Neighbours, PowerCuts, RESOLVE_WITHIN, START_WITHIN,
+    Acknowledge, Histories, Kill, LostFiles, Neighbours, PowerCuts, RESOLVE_WITHIN, START_WITHIN,
 };
 use storage::faults::{Calls, Full, Power, Replay, Starve};
 use storage::memory::Memory;
@@ -37,6 +37,10 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
         Box::new(Neighbours {
             executable: executable.clone(),
             resolve_within: Some(RESOLVE_WITHIN),
+        }),
+        Box::new(LostFiles {
+            executable: executable.clone(),
+            acknowledge: Acknowledge::AfterCommit,
         }),
         Box::new(Histories {
             executable: executable.clone(),

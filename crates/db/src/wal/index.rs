@@ -105,7 +105,7 @@ impl WalIndex {
     /// state of the same index, said: it is as long as that, and its header and the last frames of
     /// both are in it. Others may write to it: only under the write lock a `false` is certain.
     ///
-    /// Reads at most 112 bytes, through SQLite's own descriptor.
+    /// Reads at most 80 bytes, through SQLite's own descriptor.
     ///
     /// # Errors
     ///
@@ -137,6 +137,19 @@ impl WalIndex {
         Ok(true)
     }
 
+    /// Whether the WAL that `connection` has open is the one that this is the index of, which an empty
+    /// index is of an empty WAL alone.
+    ///
+    /// # Errors
+    ///
+    /// Where the WAL cannot be read.
+    pub(crate) fn is_of_wal_of(&self, connection: &Connection) -> rusqlite::Result<bool> {
+        if self.frames == 0 {
+            return Ok(WalFile::of(connection)?.len()? == 0);
+        }
+        self.is_in_wal_of(connection, None)
+    }
+
     /// Whether a recovery of the WAL that `connection` has open gets at least as far as the database
     /// has been brought: where it does not, it takes pages of the database back to what they were.
     ///
@@ -147,6 +160,9 @@ impl WalIndex {
         &self,
         connection: &Connection,
     ) -> rusqlite::Result<bool> {
+        if self.frames == 0 {
+            return Ok(true);
+        }
         let wal = WalFile::of(connection)?;
         let mut header = [0; 32];
         if !wal.read(0, &mut header)? || header[16..24] != self.salts {

@@ -99,30 +99,19 @@ impl Worker {
             }
             tracing::warn!(%error, "the lost WAL cannot be read");
         }
-        let looked = WalIndex::of(connection).and_then(|index| match index {
-            Some(index) => Ok(Some((
-                index,
-                index.is_in_wal_of(connection, self.tail.as_ref())?,
-                index.is_copied_part_in_wal_of(connection)?,
-            ))),
-            None => Ok(None),
-        });
+        let has_wal = files.has_wal();
+        let is_left_alone = !files.has_other_shared_memory()
+            || neighbours(self.config.factory.path(), None).is_empty();
+        let looked = self.look_into_lost_wal(connection, has_wal, is_left_alone);
         // The other writers of this WAL looked at their files before this lock was had, or look after
         // it: with the lock had for longer than a look is good for, none writes to it any more.
         thread::sleep(2 * LOOK_IS_GOOD_FOR);
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK")?;
         }
-        let Some((index, is_whole, is_copied_part_there)) = looked? else {
+        let Some((index, is_whole)) = looked? else {
             return Ok(Rescue::Nothing);
         };
-        let has_wal = files.has_wal();
-        let is_left_alone = !files.has_other_shared_memory()
-            || neighbours(self.config.factory.path(), None).is_empty();
-        if is_left_alone && (has_wal && !is_copied_part_there || !has_wal && is_whole) {
-            // Nobody has written to what is at the WAL's path now, and SQLite would apply it.
-            self.set_wal_aside();
-        }
         if index.is_copied() || has_wal && is_whole {
             return Ok(Rescue::Nothing);
         }
@@ -137,6 +126,31 @@ impl Worker {
             let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
             Err(rusqlite::Error::SqliteFailure(busy, None))
         }
+    }
+
+    /// What the index says, and whether the WAL that is open holds it. Sets aside what SQLite would apply
+    /// to the database although it is not of it. To be called under the write lock: the writers who share
+    /// the index have not written to another WAL then.
+    fn look_into_lost_wal(
+        &self,
+        connection: &Connection,
+        has_wal: bool,
+        is_left_alone: bool,
+    ) -> rusqlite::Result<Option<(WalIndex, bool)>> {
+        let Some(index) = WalIndex::of(connection)? else {
+            return Ok(None);
+        };
+        let is_whole = index.is_in_wal_of(connection, self.tail.as_ref())?;
+        let is_foreign = if has_wal {
+            // Overwritten in place: recovery would take the database back.
+            !is_whole && !index.is_copied_part_in_wal_of(connection)?
+        } else {
+            is_whole && index.is_of_wal_of(connection)?
+        };
+        if is_foreign && is_left_alone && (has_wal || !connection.is_autocommit()) {
+            self.set_wal_aside();
+        }
+        Ok(Some((index, is_whole)))
     }
 
     fn set_wal_aside(&self) {

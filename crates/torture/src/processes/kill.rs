@@ -168,6 +168,7 @@ impl Stage<'_> {
             shared_memory: true,
             acknowledge: self.kill.acknowledge,
             cut: None,
+            tries_again: false,
         });
         let command = command(&self.kill.executable, &part).map_err(Broken::new)?;
         // Half of the time wherever it is, and half when it is surely at work.

@@ -19,6 +19,9 @@ use crate::BoxError;
 /// Its callers.
 const TASKS: u64 = 16;
 
+/// How soon a caller tries again.
+const AGAIN_AFTER: Duration = Duration::from_millis(5);
+
 /// How long the database may take to close: less than whoever waits for the load's end does.
 const CLOSES_WITHIN: Duration = Duration::from_secs(30);
 
@@ -34,6 +37,8 @@ pub(super) struct Load {
     pub(super) shared_memory: bool,
     pub(super) acknowledge: Acknowledge,
     pub(super) cut: Option<Cut>,
+    /// Whether callers try again after an error, with the same events, until they are killed.
+    pub(super) tries_again: bool,
 }
 
 /// When a load cuts the power of the file system that it writes to: after so many acknowledgements.
@@ -141,9 +146,15 @@ impl Running {
                 self.acknowledge(&batch)?;
             }
             let events: Vec<_> = batch.iter().map(|id| ledger::event(*id)).collect();
-            let answer = match events[..] {
-                [event] => repository.record(event).await.map(drop),
-                _ => repository.record_many(events).await.map(drop),
+            let answer = loop {
+                let answer = match events[..] {
+                    [event] => repository.record(event).await.map(drop),
+                    _ => repository.record_many(events.clone()).await.map(drop),
+                };
+                if answer.is_ok() || !self.load.tries_again {
+                    break answer;
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
             };
             if let Err(error) = answer {
                 if error.effect() == Effect::NotApplied {
@@ -193,7 +204,16 @@ pub(super) struct Told {
 impl Told {
     /// What is in a file, but for a last line that the process's end cut off.
     pub(super) fn read(acks: &Path) -> Self {
+        Self::read_from(acks, 0)
+    }
+
+    /// As [`Self::read`], of what was written behind the first so many bytes.
+    pub(super) fn read_from(acks: &Path, bytes: u64) -> Self {
         let text = fs::read_to_string(acks).unwrap_or_default();
+        let text = usize::try_from(bytes)
+            .ok()
+            .and_then(|bytes| text.get(bytes..));
+        let text = text.unwrap_or_default();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         let mut told = Self::default();
         let mut is_cut = false;

@@ -291,6 +291,7 @@ impl Writer {
             shared_memory: stage.cuts.shared_memory,
             acknowledge: stage.cuts.acknowledge,
             cut,
+            tries_again: false,
         });
         let mut command = command(&stage.cuts.executable, &part).map_err(Broken::new)?;
         let child = command

@@ -13,7 +13,7 @@ use roas_domain::{
     ScoreDelta, ScoreEntry, UnixSeconds,
 };
 use roas_torture::processes::{
-    Acknowledge, Histories, Kill, Neighbours, PowerCuts, check, history,
+    Acknowledge, Histories, Kill, LostFiles, Neighbours, PowerCuts, check, history,
 };
 use roas_torture::{Fault, FaultReport, run};
 use tempfile::tempdir;
@@ -96,6 +96,32 @@ fn an_acknowledgement_before_the_commit_is_found_by_a_kill() {
         start_within: None,
     };
     let report = report(&kill, 8);
+    assert!(
+        report.failures.iter().any(|failure| failure
+            .what
+            .contains("acknowledged events are not in the file")),
+        "{report:?}"
+    );
+}
+
+#[test]
+fn what_is_acknowledged_survives_lost_files_and_a_kill() {
+    let lost_files = LostFiles {
+        executable: executable(),
+        acknowledge: Acknowledge::AfterCommit,
+    };
+    let report = report(&lost_files, LostFiles::KINDS);
+    assert_eq!(report.failures, []);
+    assert!(report.figures["acknowledged"] > 0, "{report:?}");
+}
+
+#[test]
+fn an_acknowledgement_before_the_commit_is_found_around_lost_files() {
+    let lost_files = LostFiles {
+        executable: executable(),
+        acknowledge: Acknowledge::BeforeCommit,
+    };
+    let report = report(&lost_files, 4);
     assert!(
         report.failures.iter().any(|failure| failure
             .what
