@@ -211,7 +211,14 @@ impl Worker {
                 }
             };
             match self.serve(&current) {
-                SessionEnd::Drained => return,
+                SessionEnd::Drained => {
+                    // Closing copies what a lost WAL holds only where no other process has it open.
+                    if let Err(fault @ Fault::Lost(_)) = self.config.files.look() {
+                        self.lose(&fault);
+                        self.let_go(current);
+                    }
+                    return;
+                }
                 SessionEnd::Broken => {}
                 SessionEnd::Lost => {
                     self.let_go(current);

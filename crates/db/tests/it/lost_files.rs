@@ -218,6 +218,27 @@ fn a_writer_that_closes_saves_what_lost_files_hold() {
     }
 }
 
+/// The other process has the WAL open as well, so that closing here is not the last and copies nothing.
+#[test]
+fn a_writer_that_closes_beside_another_saves_what_lost_files_hold() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        record(&database.repository(), 2..11).await;
+        let folder = folder.path().to_str().unwrap();
+        let variables = [("ROAS_TEST_FOLDER", folder)];
+        let mut other = start_process("lost_files::has_it_open_until_killed", &variables);
+        let mut lines = BufReader::new(other.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().ends_with("open")));
+        fs::remove_file(beside(config.path(), "-wal")).unwrap();
+        database.close().await.unwrap();
+        other.kill().unwrap();
+        other.wait().unwrap();
+    });
+    assert_eq!(after_a_kill(config.path()), (1..11).collect());
+}
+
 /// Records until it is killed, whatever happens, and says what is acknowledged.
 #[test]
 #[ignore = "the process of processes_that_share_a_lost_file_lose_nothing"]
@@ -503,4 +524,40 @@ fn says_whether_it_opens() {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// Closing a copied file drops the locks that SQLite holds for this process, so that the next program
+/// takes itself for the last one, and removes the WAL when it closes. Newer versions of SQLite notice by
+/// the locks on the shared memory; `python3`'s may be older. Where there is none, nothing is removed.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "what a bot must not do")]
+fn a_copy_by_the_process_itself_loses_nothing() {
+    let folder = tempdir().unwrap();
+    let config = quick(folder.path());
+    let path = config.path();
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        let repository = database.repository();
+        record(&repository, 1..4).await;
+        let mut removed = 0;
+        for round in 0..3 {
+            fs::copy(path, beside(path, ".copy")).unwrap();
+            let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); \
+                           c.execute('SELECT count(*) FROM activity_meter').fetchall(); c.close()";
+            let other = Command::new("python3")
+                .args(["-c", program])
+                .arg(path)
+                .status();
+            if !other.is_ok_and(|status| status.success()) {
+                println!("SKIPPED: no python3 with SQLite");
+            }
+            removed += usize::from(!beside(path, "-wal").exists());
+            let ids = 10 * (round + 1)..10 * (round + 2);
+            record(&repository, ids).await;
+        }
+        println!("the WAL was removed {removed} times of 3");
+        let all = (1..4).chain(10..40).collect();
+        assert!(after_a_kill(path).is_superset(&all));
+        database.close().await.unwrap();
+    });
 }
