@@ -299,6 +299,22 @@ pub(crate) enum Command {
     DemoWorker(DemoWorkerArgs),
 }
 
+impl Command {
+    /// Whether it works on the database's file as a whole, and leaves it as it was when interrupted.
+    pub(crate) const fn works_on_the_whole_file(&self) -> bool {
+        matches!(
+            self,
+            Self::Audit
+                | Self::Migrate(_)
+                | Self::Rollback(_)
+                | Self::Repair
+                | Self::Backup(_)
+                | Self::Restore(_)
+                | Self::Check
+        )
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct MigrateArgs {
     /// Show what is in the file and which migrations it has; change nothing

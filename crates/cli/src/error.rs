@@ -33,6 +33,9 @@ pub(crate) enum Failure {
     NotPayloads { name: String, format: Format },
     #[error("no record of user {user} in guild {guild}")]
     UnknownMember { guild: GuildId, user: UserId },
+    /// A signal ended an operation on the whole file.
+    #[error("{source}")]
+    Interrupted { code: u8, source: OpenError },
     #[error("{0}")]
     Other(String),
 }
@@ -47,16 +50,22 @@ impl Failure {
         ExitCode::from(match self {
             Self::Config(_) | Self::Usage(_) => 2,
             Self::NotPayloads { .. } => REJECTED,
+            Self::Interrupted { code, .. } => *code,
             _ => 1,
         })
     }
 }
 
+fn sources_of<'e>(
+    error: &'e (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'e (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
+}
+
 /// An error and its sources in one line, with what to do about it at a terminal.
 pub(crate) fn with_advice(error: &(dyn std::error::Error + 'static)) -> String {
     let line = one_line(error);
-    let mut sources = std::iter::successors(Some(error), |error| error.source());
-    match sources.find_map(|source| source.downcast_ref::<InvalidRow>()) {
+    match sources_of(error).find_map(|source| source.downcast_ref::<InvalidRow>()) {
         Some(row) if row.readable_rules().is_some() => {
             let sets: Vec<_> = row.columns().map(|key| format!(" --set {key}=…")).collect();
             format!(
@@ -65,7 +74,10 @@ pub(crate) fn with_advice(error: &(dyn std::error::Error + 'static)) -> String {
                 sets.concat()
             )
         }
-        _ => line,
+        _ => match sources_of(error).find_map(|source| source.downcast_ref::<OpenError>()) {
+            Some(OpenError::Exists { .. }) => format!("{line}; `--force` replaces it"),
+            _ => line,
+        },
     }
 }
 

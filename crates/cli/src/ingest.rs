@@ -1,7 +1,6 @@
 //! `roas ingest`: a file or stdin, recorded.
 
 use std::cell::{Cell, RefCell};
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::args::IngestArgs;
 use super::input_format::{Checked, Format};
 use super::output::{Report, Style, duration_us, facts, grouped};
+use super::signals::Signals;
 use super::{Console, Context};
 use crate::error::{Failure, with_advice};
 use roas_app::gateway::LineError;
@@ -44,6 +44,13 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
     let from_stdin = args.input == Path::new("-");
     for path in args.ack.iter().chain((!from_stdin).then_some(&args.input)) {
         refuse_database(path, &context.settings.db)?;
+    }
+    if let Some(ack) = args.ack.as_deref()
+        && !from_stdin
+        && is_same_file(ack, &args.input)
+    {
+        let what = format!("{} is the input itself", ack.display());
+        return Err(Failure::Usage(what));
     }
     let (input, bytes): (Box<dyn Read + Send>, _) = if from_stdin {
         (Box::new(io::stdin()), None)
@@ -208,29 +215,30 @@ fn open_input(path: &Path) -> Result<(File, Option<u64>), Failure> {
     Ok((file, metadata.is_file().then_some(metadata.len())))
 }
 
-/// Refuses the database and its companions as another file: whoever closes one of them drops the
-/// locks that this process holds on it.
+/// Refuses a path that is the database's own, under whatever name.
 fn refuse_database(path: &Path, database: &Path) -> Result<(), Failure> {
-    let real = |path: &Path| {
-        path.canonicalize()
-            .or_else(|_| std::path::absolute(path))
-            .ok()
-    };
-    let path_is = |companion: &Path| real(path).is_some_and(|it| Some(it) == real(companion));
-    let companion = |suffix: &str| {
-        let mut name = OsString::from(database);
-        name.push(suffix);
-        PathBuf::from(name)
-    };
-    if ["", "-wal", "-shm"]
-        .map(companion)
-        .iter()
-        .any(|companion| path_is(companion))
-    {
+    if roas_db::belongs_to_database(path, database) {
         let what = format!("{} is part of the database itself", path.display());
         return Err(Failure::Usage(what));
     }
     Ok(())
+}
+
+/// Whether two paths are one file, under whatever names.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        #[cfg(unix)]
+        let identity = std::fs::metadata(path)
+            .map(|file| {
+                use std::os::unix::fs::MetadataExt;
+                (file.dev(), file.ino())
+            })
+            .ok();
+        #[cfg(not(unix))]
+        let identity = path.canonicalize().ok();
+        identity
+    };
+    identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
 /// The file that takes the ids of committed events, one a line.
@@ -320,49 +328,6 @@ impl IngestObserver for Observer<'_> {
         match &mut *self.acks.borrow_mut() {
             Some(acks) => acks.append(id),
             None => Ok(()),
-        }
-    }
-}
-
-/// The signals that ask the program to end.
-struct Signals {
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    #[cfg(unix)]
-    fn listen() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(Failure::io("cannot listen for signals"));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-        })
-    }
-
-    /// Waits for a signal, and answers the exit code that it asks for: 128 and its number.
-    #[cfg(unix)]
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
-        }
-    }
-
-    #[cfg(not(unix))]
-    #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self {})
-    }
-
-    #[cfg(not(unix))]
-    async fn next(&mut self) -> u8 {
-        match tokio::signal::ctrl_c().await {
-            Ok(()) => 130,
-            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -23,6 +23,7 @@ mod output;
 mod progress;
 mod query;
 pub mod settings;
+mod signals;
 mod versions;
 
 use std::ffi::OsString;
@@ -30,16 +31,17 @@ use std::io;
 use std::num::NonZero;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use clap::Parser;
-use roas_db::{Access, OnOldSchema};
+use roas_db::{Access, OnOldSchema, OpenError};
 
 use self::args::{Cli, Command};
 use self::console::Console;
 use self::output::{Column, Output, Report, Style, duration_us, grouped, table};
+use self::signals::Interrupt;
 use crate::settings::Settings;
 
 use crate::error::{Failure, with_advice};
@@ -85,6 +87,7 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
         settings,
         on_old_schema,
         console,
+        interrupt: Interrupt::default(),
     };
 
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
@@ -98,11 +101,19 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
         .map_err(Failure::io("cannot start the runtime"))?;
     let outcome = runtime.block_on(async {
         start_a_thread().await?;
+        if cli.command.works_on_the_whole_file() {
+            context.interrupt.listen()?;
+        }
         execute(cli.command, cli.global.db.as_deref(), &context).await
     });
     // A thread may still wait for a line on stdin. What is to be kept has been closed by now.
     runtime.shutdown_background();
-    outcome
+    outcome.map_err(|failure| match (failure, context.interrupt.code()) {
+        (Failure::Open(source @ OpenError::Interrupted { .. }), Some(code)) => {
+            Failure::Interrupted { code, source }
+        }
+        (failure, _) => failure,
+    })
 }
 
 /// Besides the runtime's workers: the writer, the maintenance, and those that block.
@@ -147,6 +158,8 @@ struct Context<'a> {
     output: Output,
     on_old_schema: OnOldSchema,
     console: &'a Console,
+    /// What interrupts an operation on the whole file.
+    interrupt: Interrupt,
 }
 
 async fn execute(
@@ -189,6 +202,7 @@ impl Context<'_> {
     /// The database's configuration for a command that works on the file as a whole.
     fn file_config(&self) -> roas_db::Config {
         database_config(&self.settings, Access::ReadWrite, self.on_old_schema)
+            .interrupt(Arc::clone(&self.interrupt.flag))
     }
 
     /// Tells on stderr how far an operation on the file is: as a bar on a terminal, elsewhere a line

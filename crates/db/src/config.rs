@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use roas_domain::{Clock, DEFAULT_MAX_CLOCK_SKEW, SystemClock};
@@ -39,6 +40,7 @@ pub struct Config {
     pub(crate) max_clock_skew: Option<Duration>,
     pub(crate) vfs: Option<String>,
     pub(crate) migration_wait: Duration,
+    pub(crate) interrupt: Option<Arc<AtomicBool>>,
     pub(crate) allow_aliases: bool,
 }
 
@@ -105,7 +107,20 @@ impl Config {
             max_clock_skew: Some(DEFAULT_MAX_CLOCK_SKEW),
             vfs: None,
             migration_wait: Duration::from_hours(1),
+            interrupt: None,
             allow_aliases: false,
+        }
+    }
+
+    /// A flag by which an operation on the whole file (a migration, a rollback, a repair, an audit, a check,
+    /// a backup, a restoration) is interrupted: once it is set, the operation fails with
+    /// [`OpenError::Interrupted`](crate::OpenError::Interrupted) within moments, and the file is as it was. Not
+    /// for [`Database::open`](crate::Database::open). Default: none.
+    #[must_use]
+    pub fn interrupt(self, flag: Arc<AtomicBool>) -> Self {
+        Self {
+            interrupt: Some(flag),
+            ..self
         }
     }
 

@@ -13,6 +13,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -23,7 +24,7 @@ use rusqlite::{Connection, OpenFlags, ffi};
 use crate::claim::Claim;
 use crate::config::{Config, Durability};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
-use crate::files::{wal_path, with_suffix};
+use crate::files::{create_private, is_side_file, take_owner_of, wal_path, with_suffix};
 use crate::identity::{Identities, refuse_aliases};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
@@ -57,6 +58,7 @@ pub(crate) struct ConnectionFactory {
     retry: RetryPolicy,
     vfs: Option<String>,
     clock: Arc<dyn Clock>,
+    interrupt: Option<Arc<AtomicBool>>,
     migration_wait: Duration,
     allow_aliases: bool,
     /// Since when somebody has waited for what is opened; since it is asked for, where nobody has.
@@ -119,6 +121,7 @@ impl ConnectionFactory {
             retry: config.retry.clone(),
             vfs: config.vfs.clone(),
             clock: Arc::clone(&config.clock),
+            interrupt: config.interrupt.clone(),
             migration_wait: config.migration_wait,
             allow_aliases: config.allow_aliases,
             since: None,
@@ -212,16 +215,19 @@ impl ConnectionFactory {
         Self { retry, ..self }
     }
 
-    /// Creates the file, empty, for its owner alone (0600); SQLite gives the WAL and the shared
-    /// memory the same mode. Answers whether it was this call that created it.
+    /// Creates the file, empty, for its owner alone (0600), who is that of the folder where root creates
+    /// it; SQLite gives the WAL and the shared memory the same owner and mode. Answers whether it was this call that created it.
     pub(crate) fn create_file(&self) -> Result<bool, OpenError> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        if is_side_file(&self.path) {
+            let path = self.path.clone();
+            return Err(OpenError::SideFile { path });
+        }
         // Opening and closing a file that was not there cannot drop anyone's locks on it.
-        match options.open(&self.path) {
-            Ok(_) => Ok(true),
+        match create_private(&self.path) {
+            Ok(_) => {
+                take_owner_of(self.path.parent().unwrap_or(&self.path), &self.path);
+                Ok(true)
+            }
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(source) => Err(OpenError::io(&self.path, "create", source)),
         }
@@ -452,6 +458,9 @@ impl ConnectionFactory {
     pub(crate) fn sqlite_error(&self, doing: &'static str, error: rusqlite::Error) -> OpenError {
         let path = self.path.clone();
         match Failure::of(&error) {
+            _ if error.sqlite_error_code() == Some(rusqlite::ErrorCode::OperationInterrupted) => {
+                OpenError::Interrupted { path }
+            }
             Failure::Corrupt
                 if error.sqlite_error_code() == Some(rusqlite::ErrorCode::NotADatabase) =>
             {
@@ -513,10 +522,36 @@ impl ConnectionFactory {
         };
         // First of all: every other statement may meet a lock.
         busy::install(&mut connection)?;
+        self.watch_interrupt(&mut connection)?;
         // A plan that looks at a parameter's value is made anew for each other value. For one join in
         // the writer's path that took as long as all the rest of a small transaction.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         Ok(connection)
+    }
+
+    /// Has SQLite ask between its steps whether to go on, where it may be interrupted.
+    pub(crate) fn watch_interrupt(&self, connection: &mut Connection) -> rusqlite::Result<()> {
+        /// Some milliseconds.
+        const STEPS_PER_LOOK: i32 = 100_000;
+        let Some(interrupt) = self.interrupt.clone() else {
+            return Ok(());
+        };
+        let is_interrupted = move || interrupt.load(Ordering::Relaxed);
+        connection.progress_handler(STEPS_PER_LOOK, Some(is_interrupted))
+    }
+
+    /// Fails where the operation was interrupted.
+    pub(crate) fn check_interrupt(&self) -> Result<(), OpenError> {
+        if self.is_interrupted() {
+            let path = self.path.clone();
+            return Err(OpenError::Interrupted { path });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_interrupted(&self) -> bool {
+        let flag = self.interrupt.as_ref();
+        flag.is_some_and(|interrupt| interrupt.load(Ordering::Relaxed))
     }
 
     fn set_journal_mode(connection: &Connection) -> rusqlite::Result<JournalMode> {
@@ -660,6 +695,29 @@ pub(crate) fn refuse_pathless(path: &Path) -> Result<(), OpenError> {
     } else {
         Ok(())
     }
+}
+
+/// Runs an operation on the whole file. Where it fails after an interrupt, that is why.
+pub(crate) fn unless_interrupted<T>(
+    config: &Config,
+    operation: impl FnOnce() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    operation().map_err(|error| interrupted(config).unwrap_or(error))
+}
+
+/// As [`unless_interrupted`], for one whose report is worth something only when it is whole.
+pub(crate) fn whole_unless_interrupted<T>(
+    config: &Config,
+    operation: impl FnOnce() -> Result<T, OpenError>,
+) -> Result<T, OpenError> {
+    let done = operation();
+    interrupted(config).map_or(done, Err)
+}
+
+fn interrupted(config: &Config) -> Option<OpenError> {
+    let is_interrupted = config.interrupt.as_ref()?.load(Ordering::Relaxed);
+    let path = config.path.clone();
+    is_interrupted.then_some(OpenError::Interrupted { path })
 }
 
 /// The absolute path that `path` names, symbolic links resolved: one file, one name.

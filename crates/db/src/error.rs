@@ -262,9 +262,31 @@ pub enum OpenError {
         by: Vec<Neighbour>,
     },
     /// The file to be written is there already.
-    #[error("`{}` is there already; it was left untouched, `--force` replaces it", path.display())]
+    #[error("`{}` is there already; it was left untouched", path.display())]
     Exists {
         /// The path.
+        path: PathBuf,
+    },
+    /// The file to be written is the database itself, or belongs to it: writing there would destroy it.
+    #[error("`{}` belongs to the database `{}`; choose another file to write to", path.display(), database.display())]
+    OwnFile {
+        /// The path that was to be written.
+        path: PathBuf,
+        /// The database.
+        database: PathBuf,
+    },
+    /// The path has the name of the WAL, the shared memory, the journal or a lock file of a database
+    /// that is there.
+    #[error("`{}` is the name of a file that belongs to another database; choose another name", path.display())]
+    SideFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The operation was interrupted ([`Config::interrupt`](crate::Config::interrupt)); the file is as it
+    /// was.
+    #[error("interrupted; `{}` is as it was", path.display())]
+    Interrupted {
+        /// The database.
         path: PathBuf,
     },
     /// The file is damaged.

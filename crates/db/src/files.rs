@@ -1,13 +1,15 @@
-//! Files that are made whole before they get their name: snapshots, backups, restored databases.
-//!
-//! What is opened here is never in use as a database: it was created a moment ago under a name that
-//! nobody knows, so that closing it drops nobody's locks.
+//! The names that belong to a database, and the files beside it that are not SQLite's.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
+use crate::identity::FileIdentity;
+
+/// What stands behind a database's name in the names of the files that belong to it.
+const SIDE_SUFFIXES: [&str; 5] = ["-wal", "-shm", "-journal", "-migrate.lock", "-turns.lock"];
 
 /// The path of a file that stands beside `path`: its name with `suffix` behind it.
 pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -21,120 +23,142 @@ pub(crate) fn wal_path(path: &Path) -> PathBuf {
     with_suffix(path, "-wal")
 }
 
-/// Opens a file that is there to be locked and holds nothing, for its owner alone; creates it where
-/// it is missing, if so asked. A symbolic link in its place is not followed.
-pub(crate) fn lock_file(path: &Path, create: bool) -> Result<fs::File, OpenError> {
+/// Whether writing to `path` would write to the database at `database` or to a file that belongs to
+/// it: its WAL, its shared memory, its journal, its lock files. By name, also where there is no such
+/// file yet, and by identity, under whatever name.
+#[must_use]
+pub fn belongs_to_database(path: &Path, database: &Path) -> bool {
+    let database = resolved(database);
+    let same_name = |one: &Path, other: &Path| {
+        // The case may not count on the file system. Folders of one identity are one folder, mounted
+        // here and there.
+        let name = |path: &Path| path.file_name().map(OsStr::to_ascii_lowercase);
+        let folder = |path: &Path| {
+            path.parent()
+                .and_then(|folder| FileIdentity::of(folder).ok())
+        };
+        name(one) == name(other) && folder(one).is_some() && folder(one) == folder(other)
+    };
+    let same_file = |one: &Path, other: &Path| {
+        FileIdentity::of(one)
+            .is_ok_and(|one| FileIdentity::of(other).is_ok_and(|other| one == other))
+    };
+    let path = resolved(path);
+    std::iter::once("").chain(SIDE_SUFFIXES).any(|suffix| {
+        let file = with_suffix(&database, suffix);
+        same_name(&path, &file) || same_file(&path, &file)
+    })
+}
+
+/// Whether `path` has the name of a file that belongs to another database, which is there.
+pub(crate) fn is_side_file(path: &Path) -> bool {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return false;
+    };
+    SIDE_SUFFIXES.iter().any(|suffix| {
+        let base = name.len().checked_sub(suffix.len()).filter(|at| *at > 0);
+        base.and_then(|at| name.split_at_checked(at))
+            .is_some_and(|(base, end)| {
+                end.eq_ignore_ascii_case(suffix) && path.with_file_name(base).is_file()
+            })
+    })
+}
+
+/// The path with its symbolic links resolved, where it is there; else with those of its folder.
+fn resolved(path: &Path) -> PathBuf {
+    let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    fs::canonicalize(path).unwrap_or_else(|_| {
+        let path = absolute();
+        let folder = path
+            .parent()
+            .and_then(|folder| fs::canonicalize(folder).ok());
+        match (folder, path.file_name()) {
+            (Some(folder), Some(name)) => folder.join(name),
+            _ => path,
+        }
+    })
+}
+
+/// Opens a file that is there to be locked and holds nothing, for the owner of the file at `like`
+/// alone; creates it where it is missing, if so asked. A symbolic link in its place is not followed.
+pub(crate) fn lock_file(path: &Path, like: &Path, create: bool) -> Result<fs::File, OpenError> {
     if path.is_symlink() {
         return Err(OpenError::Exists {
             path: path.to_owned(),
         });
     }
+    if create && create_private(path).is_ok() {
+        take_owner_of(like, path);
+    }
     let mut options = fs::OpenOptions::new();
-    options.write(true).create(create).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.write(true);
     options
         .open(path)
         .map_err(io_error(path, "create the lock file"))
 }
 
-/// A file in the making, beside the place where it will be. Removed when dropped, and never seen
-/// under its final name before it is whole.
-#[derive(Debug)]
-pub(crate) struct Partial {
-    path: PathBuf,
-    target: PathBuf,
+/// Creates an empty file for its owner alone (0600); fails where the name is taken, be it by a
+/// symbolic link.
+pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
-/// What to do with a file that has the name already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
-    Keep,
-    Replace,
-}
+/// Gives the file at `path` the owner of the one at `like`, or where there is none, of its folder: what
+/// root creates in a bot's folder is the bot's. Others than root may not give files away, and need not.
+#[cfg(unix)]
+pub(crate) fn take_owner_of(like: &Path, path: &Path) {
+    use std::os::unix::fs::MetadataExt;
 
-impl Partial {
-    /// Creates an empty file for its owner alone. What killed processes have left of theirs is
-    /// removed first.
-    pub(crate) fn new(target: &Path) -> Result<Self, OpenError> {
-        remove_leftovers(target);
-        let path = with_suffix(target, &format!("-partial-{}", std::process::id()));
-        let mut options = fs::OpenOptions::new();
-        // A new file, or none: this follows no symbolic link.
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&path).map_err(io_error(&path, "create"))?;
-        Ok(Self {
-            path,
-            target: target.to_owned(),
-        })
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Syncs the file, gives it its name, and syncs the folder. A symbolic link of that name is
-    /// refused or replaced, never followed.
-    pub(crate) fn publish(self, existing: Existing) -> Result<(), OpenError> {
-        let target = &self.target;
-        sync(&self.path)?;
-        match existing {
-            Existing::Replace => fs::rename(&self.path, target),
-            // Fails where the name is taken; the partial name goes when `self` does.
-            Existing::Keep => fs::hard_link(&self.path, target),
-        }
-        .map_err(|source| match source.kind() {
-            io::ErrorKind::AlreadyExists => OpenError::Exists {
-                path: target.clone(),
-            },
-            _ => io_error(target, "create")(source),
-        })?;
-        sync_folder(target)
+    let owner = fs::symlink_metadata(like)
+        .or_else(|error| like.parent().map_or(Err(error), fs::metadata))
+        .map(|like| (like.uid(), like.gid()));
+    let current = fs::symlink_metadata(path).map(|file| (file.uid(), file.gid()));
+    if let (Ok(owner), Ok(current)) = (owner, current)
+        && owner != current
+    {
+        let _ = std::os::unix::fs::lchown(path, Some(owner.0), Some(owner.1));
     }
 }
 
-impl Drop for Partial {
-    fn drop(&mut self) {
-        for suffix in ["", "-journal", "-wal", "-shm"] {
-            let _ = fs::remove_file(with_suffix(&self.path, suffix));
-        }
+#[cfg(not(unix))]
+pub(crate) fn take_owner_of(_: &Path, _: &Path) {}
+
+/// What had no room where an operation on the database at `path` found none: the file itself, or the
+/// folder for SQLite's temporary files, where that lies on another disk with less room.
+pub(crate) fn place_without_room(path: &Path) -> PathBuf {
+    let room = |place: &Path| free_bytes(place).unwrap_or(u64::MAX);
+    let folder = path.parent().unwrap_or(path);
+    match temporary_folder() {
+        Some(temporary) if room(&temporary) < room(folder) => temporary,
+        _ => path.to_owned(),
     }
 }
 
-/// Removes the partial files of processes that are gone. A process that cannot be asked for counts
-/// as alive.
-pub(crate) fn remove_leftovers(target: &Path) {
-    let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
-        return;
+/// Where SQLite puts temporary files (<https://sqlite.org/tempfiles.html>, section 5).
+fn temporary_folder() -> Option<PathBuf> {
+    let set = ["SQLITE_TMPDIR", "TMPDIR"].map(|name| std::env::var_os(name).map(PathBuf::from));
+    let usual = ["/var/tmp", "/usr/tmp", "/tmp"].map(|folder| Some(PathBuf::from(folder)));
+    let mut folders = set.into_iter().chain(usual).flatten();
+    folders.find(|folder| folder.is_dir())
+}
+
+/// How many bytes a process without privileges can still write to the disk of a folder.
+pub(crate) fn free_bytes(folder: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    let free = {
+        let disk = rustix::fs::statvfs(folder).ok()?;
+        disk.f_bavail.checked_mul(disk.f_frsize)
     };
-    let prefix = format!("{}-partial-", name.to_string_lossy());
-    if !Path::new("/proc/self").exists() {
-        return;
-    }
-    let Ok(entries) = fs::read_dir(folder) else {
-        return;
+    #[cfg(not(unix))]
+    let free = {
+        let _ = folder;
+        None
     };
-    for entry in entries.filter_map(Result::ok) {
-        let name = entry.file_name();
-        let pid = name
-            .to_str()
-            .and_then(|name| name.strip_prefix(&prefix))
-            .map(|rest| rest.split('-').next().unwrap_or(rest))
-            .and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-fn sync(path: &Path) -> Result<(), OpenError> {
-    fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(io_error(path, "sync"))
+    free
 }
 
 /// Syncs the folder that `path` lies in, so that the name is on the disk as well.
@@ -156,4 +180,55 @@ pub(crate) fn io_error(
 ) -> impl FnOnce(io::Error) -> OpenError + use<> {
     let path = path.to_owned();
     move |source| OpenError::io(&path, doing, source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_and_its_files_are_known_by_name_and_by_identity() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let database = path("bot.db");
+        fs::write(&database, "").unwrap();
+        for name in [
+            "bot.db",
+            "bot.db-wal",
+            "bot.db-shm",
+            "bot.db-journal",
+            "bot.db-migrate.lock",
+            "bot.db-turns.lock",
+            "BOT.db-WAL",
+            "./bot.db-wal",
+            "sub/../bot.db-shm",
+        ] {
+            fs::create_dir_all(path("sub")).unwrap();
+            assert!(belongs_to_database(&path(name), &database), "{name}");
+        }
+        for name in ["bot.db2", "bot.db-backup", "sub/bot.db", "other.db-wal"] {
+            assert!(!belongs_to_database(&path(name), &database), "{name}");
+        }
+        fs::hard_link(&database, path("hard")).unwrap();
+        fs::write(path("bot.db-wal"), "").unwrap();
+        fs::hard_link(path("bot.db-wal"), path("wal")).unwrap();
+        std::os::unix::fs::symlink(&database, path("link")).unwrap();
+        std::os::unix::fs::symlink(folder.path(), path("folder")).unwrap();
+        for name in ["hard", "wal", "link", "folder/bot.db-journal"] {
+            assert!(belongs_to_database(&path(name), &database), "{name}");
+            assert!(belongs_to_database(&path(name), &path("link")), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_database_is_known_where_that_one_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("other.db"), "").unwrap();
+        assert!(is_side_file(&path("other.db-wal")));
+        assert!(is_side_file(&path("other.db-journal")));
+        assert!(!is_side_file(&path("none.db-wal")));
+        assert!(!is_side_file(&path("-wal")));
+        assert!(!is_side_file(&path("other.db")));
+    }
 }

@@ -24,7 +24,8 @@ use std::time::Duration;
 
 use crate::connection::{ConnectionFactory, JournalMode, poll_until};
 use crate::error::OpenError;
-use crate::files::{remove_leftovers, with_suffix};
+use crate::files::with_suffix;
+use crate::partial::remove_leftovers;
 
 /// How long another process may take from giving a finished file its name to taking the old one away.
 const PUBLISHED_WITHIN: Duration = Duration::from_millis(50);

@@ -7,8 +7,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
-use crate::support::{Answer, Folder, bytes, fixture};
+use crate::support::{Answer, Folder, bytes, fixture, message};
 
 const READS: [&str; 4] = [
     "stats",
@@ -249,7 +250,7 @@ fn with_few_descriptors_a_command_works_or_says_why_not() {
     let mut recorded = 0.0;
     // Fewer, and neither the system's libraries nor the runtime start.
     for limit in 9..30 {
-        let mut command = std::process::Command::new("bash");
+        let mut command = Command::new("bash");
         command
             .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
             .arg(env!("CARGO_BIN_EXE_roas"))
@@ -297,7 +298,7 @@ fn with_little_memory_a_command_works_says_why_not_or_dies() {
             "member --guild 1 --user 2",
             &format!("backup {limit_kib}.db"),
         ] {
-            let mut command = std::process::Command::new("bash");
+            let mut command = Command::new("bash");
             command
                 .args([
                     "-c",
@@ -337,4 +338,89 @@ fn with_little_memory_a_command_works_says_why_not_or_dies() {
             folder.run(&format!("check --db {name}")).text();
         }
     }
+}
+
+/// The acknowledgements go to no file that the ids would destroy.
+#[test]
+fn acknowledgements_are_not_written_over_the_input_or_the_database() {
+    let folder = Folder::new();
+    folder.write("in.ndjson", message(1, 5, 6, "2025-08-22T00:00:00Z"));
+    folder.run("ingest in.ndjson").text();
+    fs::hard_link(folder.path("in.ndjson"), folder.path("again.ndjson")).unwrap();
+    let before = folder.names();
+    for ack in [
+        "in.ndjson",
+        "again.ndjson",
+        "roas.db",
+        "roas.db-wal",
+        "roas.db-journal",
+        "./roas.db-shm",
+    ] {
+        let answer = folder.run(&format!("ingest in.ndjson --ack {ack}"));
+        assert_eq!(answer.code, Some(2), "{ack}: {answer:?}");
+    }
+    assert_eq!(folder.names(), before);
+    let error = folder.run("backup roas.db --force");
+    assert!(
+        error.failure().contains("belongs to the database"),
+        "{error:?}"
+    );
+    assert!(!error.stderr.contains("--force"), "{error:?}");
+}
+
+/// Ctrl-C in the middle of a copy: the bar shows that it is in the middle.
+#[test]
+fn an_interrupted_backup_says_what_became_of_the_file() {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::ExitStatusExt;
+
+    let folder = Folder::new();
+    folder.run("migrate").text();
+    // Large enough that progress is shown, and that the check of the copy takes a while.
+    let path = folder.path("roas.db");
+    let filled = Command::new("python3")
+        .args(["-c", "import sqlite3, sys\n\
+            db = sqlite3.connect(sys.argv[1])\n\
+            db.execute('CREATE TABLE ballast (a INTEGER PRIMARY KEY, b)')\n\
+            db.execute('WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000) \
+                INSERT INTO ballast SELECT i, hex(randomblob(60)) FROM n')\n\
+            db.execute('CREATE INDEX ballast_b ON ballast (b)')\n\
+            db.commit()"])
+        .arg(&path)
+        .status();
+    if !filled.is_ok_and(|status| status.success()) {
+        println!("SKIPPED: no python3");
+        return;
+    }
+    let before = folder.names();
+    let mut child = folder
+        .command(["backup", "copy.db"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    stderr.read_line(&mut line).unwrap();
+    assert!(
+        line.contains("copying") || line.contains("checking"),
+        "{line}"
+    );
+    let pid = child.id().to_string();
+    let killed = Command::new("bash")
+        .args(["-c", &format!("kill -INT {pid}")])
+        .status();
+    assert!(killed.unwrap().success());
+    let status = child.wait().unwrap();
+    let last = stderr
+        .lines()
+        .map(Result::unwrap)
+        .last()
+        .unwrap_or_default();
+    assert_eq!(
+        (status.code(), status.signal()),
+        (Some(130), None),
+        "{last}"
+    );
+    assert!(last.starts_with("roas: interrupted; "), "{last}");
+    assert_eq!(folder.names(), before);
 }

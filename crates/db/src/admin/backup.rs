@@ -12,12 +12,13 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::admin::integrity::{Integrity, is_damage};
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
-use crate::connection::{ConnectionFactory, refuse_pathless};
-use crate::error::OpenError;
+use crate::connection::{ConnectionFactory, refuse_pathless, unless_interrupted};
+use crate::error::{OpenError, is_full};
 use crate::files::with_suffix;
-use crate::files::{Existing, Partial, sync_folder};
+use crate::files::{belongs_to_database, is_side_file, sync_folder};
 use crate::migration::{self, Contents};
 use crate::migration::{MigrationLock, refuse_neighbours, require_writable};
+use crate::partial::{Existing, Partial};
 
 /// What a backup or a restoration has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,26 +56,26 @@ pub fn backup(
     replace: bool,
     watcher: &Watcher,
 ) -> Result<BackupReport, OpenError> {
-    let started = Instant::now();
-    let factory = ConnectionFactory::new(config)?;
-    factory.refuse_lost_database()?;
-    if !factory.path().exists() {
-        return Err(OpenError::Missing {
-            path: factory.path().to_owned(),
-        });
-    }
-    let target = place_for(target)?;
-    if target == factory.path() {
-        return Err(OpenError::Exists { path: target });
-    }
-    let existing = existing_at(&target, replace)?;
-    let (bytes, contents) = copy(&factory, &target, existing, watcher)?;
-    Ok(BackupReport {
-        from: factory.path().to_owned(),
-        to: target,
-        contents,
-        bytes,
-        elapsed: started.elapsed(),
+    unless_interrupted(config, || {
+        let started = Instant::now();
+        let factory = ConnectionFactory::new(config)?;
+        factory.refuse_lost_database()?;
+        if !factory.path().exists() {
+            return Err(OpenError::Missing {
+                path: factory.path().to_owned(),
+            });
+        }
+        let target = place_for(target)?;
+        refuse_database_files(&target, &factory)?;
+        let existing = existing_at(&target, replace)?;
+        let (bytes, contents) = copy(&factory, &target, existing, None, watcher)?;
+        Ok(BackupReport {
+            from: factory.path().to_owned(),
+            to: target,
+            contents,
+            bytes,
+            elapsed: started.elapsed(),
+        })
     })
 }
 
@@ -96,48 +97,53 @@ pub fn restore(
     replace: bool,
     watcher: &Watcher,
 ) -> Result<BackupReport, OpenError> {
-    let started = Instant::now();
-    let factory = ConnectionFactory::new(config)?.claimed()?;
-    let from = factory.at(source)?;
-    if !from.path().exists() {
-        return Err(OpenError::Missing {
-            path: from.path().to_owned(),
-        });
-    }
-    if from.path() == factory.path() {
-        return Err(OpenError::Exists {
-            path: factory.path().to_owned(),
-        });
-    }
-    if !replace {
-        factory.refuse_lost_database()?;
-    }
-    let existing = existing_at(factory.path(), replace)?;
-    let lock = MigrationLock::acquire(&factory)?;
-    if existing == Existing::Replace {
-        require_writable(&factory)?;
-        refuse_neighbours(&factory, &lock)?;
-    }
-    let partial = Partial::new(factory.path())?;
-    let (bytes, contents) = fill(&from, &partial, watcher)?;
-    if contents == Contents::Ours {
-        factory.at(partial.path())?.leave_in_wal_mode()?;
-    }
-    if existing == Existing::Replace {
-        let last = retire(&factory)?;
-        partial.publish(existing)?;
-        drop(last);
-    } else {
-        // A WAL without its database is of one that was deleted, and was to be replaced.
-        remove_wal(&factory)?;
-        partial.publish(existing)?;
-    }
-    Ok(BackupReport {
-        from: from.path().to_owned(),
-        to: factory.path().to_owned(),
-        contents,
-        bytes,
-        elapsed: started.elapsed(),
+    unless_interrupted(config, || {
+        let started = Instant::now();
+        let factory = ConnectionFactory::new(config)?.claimed()?;
+        let from = factory.at(source)?;
+        if !from.path().exists() {
+            return Err(OpenError::Missing {
+                path: from.path().to_owned(),
+            });
+        }
+        refuse_database_files(from.path(), &factory)?;
+        if is_side_file(factory.path()) {
+            return Err(OpenError::SideFile {
+                path: factory.path().to_owned(),
+            });
+        }
+        if !replace {
+            factory.refuse_lost_database()?;
+        }
+        let existing = existing_at(factory.path(), replace)?;
+        let lock = MigrationLock::acquire(&factory)?;
+        if existing == Existing::Replace {
+            require_writable(&factory)?;
+            refuse_neighbours(&factory, &lock)?;
+        }
+        let partial = Partial::new(factory.path())?;
+        let (bytes, contents) = fill(&from, &partial, watcher)?;
+        factory.check_interrupt()?;
+        if contents == Contents::Ours {
+            factory.at(partial.path())?.leave_in_wal_mode()?;
+        }
+        if existing == Existing::Replace {
+            let last = retire(&factory)?;
+            partial.publish(existing, None)?;
+            drop(last);
+        } else {
+            // A WAL without its database is of one that was deleted, and was to be replaced.
+            remove_wal(&factory)?;
+            let folder = factory.path().parent();
+            partial.publish(existing, folder)?;
+        }
+        Ok(BackupReport {
+            from: from.path().to_owned(),
+            to: factory.path().to_owned(),
+            contents,
+            bytes,
+            elapsed: started.elapsed(),
+        })
     })
 }
 
@@ -156,7 +162,13 @@ pub(crate) fn snapshot(
             format!("-{reason}-{now}-{number}")
         };
         let target = with_suffix(factory.path(), &suffix);
-        match copy(factory, &target, Existing::Keep, watcher) {
+        match copy(
+            factory,
+            &target,
+            Existing::Keep,
+            Some(factory.path()),
+            watcher,
+        ) {
             Ok(_) => return Ok(target),
             // Two snapshots within a second, or a name that somebody has taken.
             Err(OpenError::Exists { .. }) if number < 1_000 => number += 1,
@@ -165,11 +177,12 @@ pub(crate) fn snapshot(
     }
 }
 
-/// Copies the database to `target`, checked and synced.
+/// Copies the database to `target`, checked and synced; a new file takes the owner of the one at `like`.
 fn copy(
     factory: &ConnectionFactory,
     target: &Path,
     existing: Existing,
+    like: Option<&Path>,
     watcher: &Watcher,
 ) -> Result<(u64, Contents), OpenError> {
     if existing == Existing::Keep && target.symlink_metadata().is_ok() {
@@ -179,7 +192,8 @@ fn copy(
     }
     let partial = Partial::new(target)?;
     let copied = fill(factory, &partial, watcher)?;
-    partial.publish(existing)?;
+    factory.check_interrupt()?;
+    partial.publish(existing, like)?;
     Ok(copied)
 }
 
@@ -207,7 +221,12 @@ pub(crate) fn fill(
     {
         let backup = Backup::new(&source, &mut target).map_err(error)?;
         loop {
-            let step = backup.step(PAGES_PER_STEP).map_err(error)?;
+            factory.check_interrupt()?;
+            let step = backup.step(PAGES_PER_STEP).map_err(|error| {
+                // What is written to is the copy; what is damaged, or locked, is the original.
+                let of = if is_full(&error) { &to } else { factory };
+                of.sqlite_error("copy", error)
+            })?;
             let progress = backup.progress();
             let total = u64::try_from(progress.pagecount).unwrap_or(0);
             let left = u64::try_from(progress.remaining).unwrap_or(0);
@@ -251,6 +270,7 @@ fn check_copy(
     let found = {
         let following = watcher
             .follow(
+                original,
                 connection,
                 Phase::CheckingCopy,
                 pages * STEPS_PER_CHECKED_PAGE,
@@ -331,6 +351,20 @@ fn place_for(target: &Path) -> Result<PathBuf, OpenError> {
             path: target.to_owned(),
         }),
     }
+}
+
+/// Refuses a path to write to (or to restore from) that is the database's own, or that of a file of
+/// another database.
+fn refuse_database_files(path: &Path, database: &ConnectionFactory) -> Result<(), OpenError> {
+    let path = path.to_owned();
+    if belongs_to_database(&path, database.path()) {
+        let database = database.path().to_owned();
+        return Err(OpenError::OwnFile { path, database });
+    }
+    if is_side_file(&path) {
+        return Err(OpenError::SideFile { path });
+    }
+    Ok(())
 }
 
 fn existing_at(path: &Path, replace: bool) -> Result<Existing, OpenError> {

@@ -8,7 +8,7 @@ use crate::admin::integrity::{
     Integrity, diagnose, is_about_the_file, is_damage, message, size_fault,
 };
 use crate::config::Config;
-use crate::connection::ConnectionFactory;
+use crate::connection::{ConnectionFactory, whole_unless_interrupted};
 use crate::error::OpenError;
 use crate::migration::status;
 use crate::sql::invalid_rules;
@@ -40,25 +40,27 @@ pub struct CheckReport {
 ///
 /// [`OpenError`] where the file is missing, may not be read, or stays locked. Damage is a finding.
 pub fn check(config: &Config) -> Result<CheckReport, OpenError> {
-    let factory = ConnectionFactory::new(config)?;
-    let mut report = CheckReport {
-        path: factory.path().to_owned(),
-        contents: None,
-        version: 0,
-        findings: Vec::new(),
-    };
-    match look_through(&factory, &mut report) {
-        Err(error) if is_damage(&error) => {
-            // What it was about may be among the findings already.
-            for finding in diagnose(&factory, &error) {
-                if !report.findings.contains(&finding) {
-                    report.findings.push(finding);
+    whole_unless_interrupted(config, || {
+        let factory = ConnectionFactory::new(config)?;
+        let mut report = CheckReport {
+            path: factory.path().to_owned(),
+            contents: None,
+            version: 0,
+            findings: Vec::new(),
+        };
+        match look_through(&factory, &mut report) {
+            Err(error) if is_damage(&error) => {
+                // What it was about may be among the findings already.
+                for finding in diagnose(&factory, &error) {
+                    if !report.findings.contains(&finding) {
+                        report.findings.push(finding);
+                    }
                 }
             }
+            looked => looked?,
         }
-        looked => looked?,
-    }
-    Ok(report)
+        Ok(report)
+    })
 }
 
 fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result<(), OpenError> {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::connection::ConnectionFactory;
+
 /// What a long operation is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -59,6 +61,7 @@ impl Watcher {
     /// against `expected_steps`. Ends with the guard.
     pub(crate) fn follow<'c>(
         &self,
+        factory: &ConnectionFactory,
         connection: &'c mut rusqlite::Connection,
         phase: Phase,
         expected_steps: u64,
@@ -67,6 +70,7 @@ impl Watcher {
         const STEPS_PER_CALL: i32 = 100_000;
         if self.0.is_some() {
             let watcher = self.clone();
+            let interruptible = factory.clone().unclaimed();
             let mut done = 0;
             watcher.tell(phase, 0, expected_steps);
             connection.progress_handler(
@@ -74,11 +78,14 @@ impl Watcher {
                 Some(move || {
                     done += u64::from(STEPS_PER_CALL.cast_unsigned());
                     watcher.tell(phase, done.min(expected_steps), expected_steps);
-                    false
+                    interruptible.is_interrupted()
                 }),
             )?;
         }
-        Ok(Following { connection })
+        Ok(Following {
+            connection,
+            factory: factory.clone().unclaimed(),
+        })
     }
 }
 
@@ -92,6 +99,7 @@ impl fmt::Debug for Watcher {
 #[derive(Debug)]
 pub(crate) struct Following<'c> {
     connection: &'c mut rusqlite::Connection,
+    factory: ConnectionFactory,
 }
 
 impl std::ops::Deref for Following<'_> {
@@ -105,5 +113,6 @@ impl std::ops::Deref for Following<'_> {
 impl Drop for Following<'_> {
     fn drop(&mut self) {
         let _ = self.connection.progress_handler(0, None::<fn() -> bool>);
+        let _ = self.factory.watch_interrupt(self.connection);
     }
 }

@@ -79,10 +79,11 @@ enum Place {
 }
 
 impl Turns {
-    /// Turns by the lock file at `path`, which is created where it is missing, and never removed.
-    pub(crate) fn at(path: &Path) -> Self {
+    /// Turns by the lock file at `path`, which is created where it is missing, for the owner of the
+    /// database, and never removed.
+    pub(crate) fn at(path: &Path, database: &Path) -> Self {
         Self {
-            queue: Queue::open(path).ok().map(Arc::new),
+            queue: Queue::open(path, database).ok().map(Arc::new),
             has_attendant: false,
             patience: PATIENCE,
             since: None,
@@ -167,9 +168,9 @@ impl Drop for Turns {
 }
 
 impl Queue {
-    fn open(path: &Path) -> Result<Self, OpenError> {
+    fn open(path: &Path, like: &Path) -> Result<Self, OpenError> {
         Ok(Self {
-            file: lock_file(path, true)?,
+            file: lock_file(path, like, true)?,
             place: Mutex::new(Place::Outside),
             changed: Condvar::new(),
         })
@@ -249,7 +250,7 @@ mod tests {
     use super::*;
 
     fn turns_at(path: &Path, patience: Duration) -> Turns {
-        let mut turns = Turns::at(path);
+        let mut turns = Turns::at(path, path);
         turns.patience = patience;
         turns
     }

@@ -36,7 +36,7 @@ impl MigrationLock {
 
     fn open(factory: &ConnectionFactory, create: bool) -> Result<Self, OpenError> {
         let path = with_suffix(factory.path(), "-migrate.lock");
-        let file = lock_file(&path, create)?;
+        let file = lock_file(&path, factory.path(), create)?;
         Ok(Self { file, path })
     }
 

@@ -22,11 +22,11 @@ use crate::admin::backup;
 use crate::admin::integrity::Integrity;
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::{Config, OnOldSchema};
-use crate::connection::{AttemptError, ConnectionFactory, poll_until};
+use crate::connection::{AttemptError, ConnectionFactory, poll_until, unless_interrupted};
 use crate::error::{OpenError, SqliteError, boxed, is_full};
-use crate::files::Partial;
-use crate::files::with_suffix;
+use crate::files::{place_without_room, with_suffix};
 use crate::lock::neighbours::neighbours;
+use crate::partial::Partial;
 
 pub use crate::admin::check::{CheckReport, check};
 pub use crate::takeover::audit::{Audit, DuplicateKey, Reason, audit};
@@ -177,15 +177,17 @@ pub fn migrate_with(
     config: &Config,
     options: &MigrateOptions,
 ) -> Result<MigrationReport, OpenError> {
-    let factory = ConnectionFactory::new(config)?;
-    let report = bring_up_to_date(&factory, OnOldSchema::Migrate, options)?;
-    if !report.applied.is_empty()
-        && let Err(error) = factory.leave_in_wal_mode()
-    {
-        // The first opening for writing tries again.
-        tracing::warn!(path = %report.path.display(), %error, "migrated, but not yet in WAL mode");
-    }
-    Ok(report)
+    unless_interrupted(config, || {
+        let factory = ConnectionFactory::new(config)?;
+        let report = bring_up_to_date(&factory, OnOldSchema::Migrate, options)?;
+        if !report.applied.is_empty()
+            && let Err(error) = factory.leave_in_wal_mode()
+        {
+            // The first opening for writing tries again.
+            tracing::warn!(path = %report.path.display(), %error, "migrated, but not yet in WAL mode");
+        }
+        Ok(report)
+    })
 }
 
 /// Does what [`migrate_with`] would do on a copy, which is deleted afterwards. The copy lies beside
@@ -197,30 +199,33 @@ pub fn migrate_with(
 ///
 /// Those of [`migrate_with`].
 pub fn rehearse(config: &Config, options: &MigrateOptions) -> Result<MigrationReport, OpenError> {
-    let started = Instant::now();
-    let factory = ConnectionFactory::new(config)?;
-    let before = checked_status(&factory)?;
-    let to = target_version(&factory, &before, options)?;
-    let mut report = MigrationReport {
-        path: factory.path().to_owned(),
-        created: before.contents == Contents::Missing,
-        from: before.version,
-        to,
-        applied: names(&due(before.version, to)),
-        snapshot: None,
-        takeover: None,
-        elapsed: Duration::ZERO,
-    };
-    let trivial = matches!(before.contents, Contents::Missing | Contents::Empty);
-    if !trivial && !report.applied.is_empty() {
-        refuse_obstacles(&factory, &before)?;
-        let copy = Partial::new(&with_suffix(factory.path(), "-rehearsal"))?;
-        backup::fill(&factory, &copy, &options.watcher)?;
-        (report.applied, report.takeover) = run(&factory.at(copy.path())?, &before, to, options)
-            .map_err(|error| error.of_copy(factory.path()))?;
-    }
-    report.elapsed = started.elapsed();
-    Ok(report)
+    unless_interrupted(config, || {
+        let started = Instant::now();
+        let factory = ConnectionFactory::new(config)?;
+        let before = checked_status(&factory)?;
+        let to = target_version(&factory, &before, options)?;
+        let mut report = MigrationReport {
+            path: factory.path().to_owned(),
+            created: before.contents == Contents::Missing,
+            from: before.version,
+            to,
+            applied: names(&due(before.version, to)),
+            snapshot: None,
+            takeover: None,
+            elapsed: Duration::ZERO,
+        };
+        let trivial = matches!(before.contents, Contents::Missing | Contents::Empty);
+        if !trivial && !report.applied.is_empty() {
+            refuse_obstacles(&factory, &before)?;
+            let copy = Partial::new(&with_suffix(factory.path(), "-rehearsal"))?;
+            backup::fill(&factory, &copy, &options.watcher)?;
+            (report.applied, report.takeover) =
+                run(&factory.at(copy.path())?, &before, to, options)
+                    .map_err(|error| error.of_copy(factory.path()))?;
+        }
+        report.elapsed = started.elapsed();
+        Ok(report)
+    })
 }
 
 /// [`migrate_with`], or the refusal to where `on_old_schema` says so.
@@ -373,7 +378,10 @@ fn run(
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
         let path = factory.path().to_owned();
         if is_full(&*source) {
-            OpenError::Full { path, source }
+            OpenError::Full {
+                path: place_without_room(&path),
+                source,
+            }
         } else {
             OpenError::Migration { path, source }
         }
@@ -386,13 +394,14 @@ fn run(
     {
         let following = options
             .watcher
-            .follow(&mut connection, Phase::Migrating, steps)
+            .follow(factory, &mut connection, Phase::Migrating, steps)
             .map_err(|error| failed(boxed(error)))?;
         apply(factory, &following, &due, options.strategy).map_err(|error| failed(error.into()))?;
     }
     if takes_over {
         verify(factory, &mut connection, &options.watcher)?;
     }
+    factory.check_interrupt()?;
     connection
         .execute_batch("COMMIT")
         .map_err(|error| failed(boxed(error)))?;
@@ -459,7 +468,7 @@ pub(crate) fn verify(
         .unwrap_or(0);
     let steps = pages.unsigned_abs() * backup::STEPS_PER_CHECKED_PAGE;
     let found = watcher
-        .follow(connection, Phase::Verifying, steps)
+        .follow(factory, connection, Phase::Verifying, steps)
         .and_then(|following| Integrity::of(&following))
         .map_err(|error| factory.sqlite_error("check", error))?;
     match found.damage.into_iter().next() {

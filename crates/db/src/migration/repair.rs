@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use crate::admin::progress::Watcher;
 use crate::config::Config;
-use crate::connection::ConnectionFactory;
+use crate::connection::{ConnectionFactory, unless_interrupted};
 use crate::error::OpenError;
 use crate::migration::objects::{self, Presence};
 use crate::migration::{
@@ -41,54 +41,56 @@ pub struct RepairReport {
 ///
 /// [`OpenError`]; the file is then as it was.
 pub fn repair(config: &Config) -> Result<RepairReport, OpenError> {
-    let factory = ConnectionFactory::new(config)?.claimed()?;
-    let path = factory.path().to_owned();
-    if std::fs::metadata(&path).is_err() {
-        return Err(OpenError::Missing { path });
-    }
-    require_writable(&factory)?;
-    let lock = MigrationLock::acquire(&factory)?;
-    let (before, _) = status(&factory)?;
-    if before.version > before.latest {
-        return Err(OpenError::SchemaTooNew {
+    unless_interrupted(config, || {
+        let factory = ConnectionFactory::new(config)?.claimed()?;
+        let path = factory.path().to_owned();
+        if std::fs::metadata(&path).is_err() {
+            return Err(OpenError::Missing { path });
+        }
+        require_writable(&factory)?;
+        let lock = MigrationLock::acquire(&factory)?;
+        let (before, _) = status(&factory)?;
+        if before.version > before.latest {
+            return Err(OpenError::SchemaTooNew {
+                path,
+                found: before.version,
+                known: before.latest,
+            });
+        }
+        refuse_neighbours(&factory, &lock)?;
+        let mut connection = factory.open_migrator()?;
+        factory.retrying("lock", || Ok(connection.execute_batch("BEGIN EXCLUSIVE")?))?;
+        let applied: Vec<i32> = factory.retrying("read", || {
+            let applied = history(&connection, &factory)?;
+            Ok(applied.iter().map(|migration| migration.version).collect())
+        })?;
+        let sqlite = |error| factory.sqlite_error("repair", error);
+        let plan = plan(&connection, &applied).map_err(sqlite)?;
+        let steps = match plan {
+            Ok(steps) => steps,
+            Err(reason) => return Err(OpenError::Irreparable { path, reason }),
+        };
+        let mut done = Vec::new();
+        for step in steps {
+            carry_out(&factory, &connection, &step).map_err(sqlite)?;
+            done.push(step.to_string());
+        }
+        let history = factory.retrying("read", || history(&connection, &factory))?;
+        let left = objects::contradiction(&connection, &history).map_err(sqlite)?;
+        if let Some(reason) = left {
+            return Err(OpenError::Irreparable { path, reason });
+        }
+        verify(&factory, &mut connection, &Watcher::default())?;
+        connection.execute_batch("COMMIT").map_err(sqlite)?;
+        connection
+            .close()
+            .map_err(|(_, error)| factory.sqlite_error("close", error))?;
+        Ok(RepairReport {
             path,
-            found: before.version,
-            known: before.latest,
-        });
-    }
-    refuse_neighbours(&factory, &lock)?;
-    let mut connection = factory.open_migrator()?;
-    factory.retrying("lock", || Ok(connection.execute_batch("BEGIN EXCLUSIVE")?))?;
-    let applied: Vec<i32> = factory.retrying("read", || {
-        let applied = history(&connection, &factory)?;
-        Ok(applied.iter().map(|migration| migration.version).collect())
-    })?;
-    let sqlite = |error| factory.sqlite_error("repair", error);
-    let plan = plan(&connection, &applied).map_err(sqlite)?;
-    let steps = match plan {
-        Ok(steps) => steps,
-        Err(reason) => return Err(OpenError::Irreparable { path, reason }),
-    };
-    let mut done = Vec::new();
-    for step in steps {
-        carry_out(&factory, &connection, &step).map_err(sqlite)?;
-        done.push(step.to_string());
-    }
-    let history = factory.retrying("read", || history(&connection, &factory))?;
-    let left = objects::contradiction(&connection, &history).map_err(sqlite)?;
-    if let Some(reason) = left {
-        return Err(OpenError::Irreparable { path, reason });
-    }
-    verify(&factory, &mut connection, &Watcher::default())?;
-    connection.execute_batch("COMMIT").map_err(sqlite)?;
-    connection
-        .close()
-        .map_err(|(_, error)| factory.sqlite_error("close", error))?;
-    Ok(RepairReport {
-        path,
-        from: before.version,
-        to: status(&factory)?.0.version,
-        done,
+            from: before.version,
+            to: status(&factory)?.0.version,
+            done,
+        })
     })
 }
 

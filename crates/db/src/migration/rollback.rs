@@ -9,8 +9,9 @@ use rusqlite::config::DbConfig;
 use crate::admin::backup;
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
-use crate::connection::ConnectionFactory;
+use crate::connection::{ConnectionFactory, unless_interrupted};
 use crate::error::{OpenError, boxed, is_full};
+use crate::files::place_without_room;
 use crate::migration::{
     MigrationLock, MigrationName, StepFailed, checked_status, refuse_neighbours, require_writable,
     verify,
@@ -86,53 +87,55 @@ pub struct RollbackReport {
 ///
 /// [`OpenError`]; the file is then as it was.
 pub fn rollback(config: &Config, options: &RollbackOptions) -> Result<RollbackReport, OpenError> {
-    let started = Instant::now();
-    let factory = ConnectionFactory::new(config)?.claimed()?;
-    if checked_status(&factory)?.contents == Contents::Missing {
-        return Err(OpenError::Missing {
-            path: factory.path().to_owned(),
-        });
-    }
-    require_writable(&factory)?;
-    let lock = MigrationLock::acquire(&factory)?;
-    let before = checked_status(&factory)?;
-    if !(0..=before.version).contains(&options.to) {
-        return Err(OpenError::NoSuchVersion {
-            path: factory.path().to_owned(),
-            wanted: options.to,
-            reason: if options.to < 0 {
-                "there is none below 0".to_owned()
-            } else {
-                format!(
-                    "it has version {} only; `roas migrate` leads up",
-                    before.version
-                )
-            },
-        });
-    }
-    let mut report = RollbackReport {
-        path: factory.path().to_owned(),
-        from: before.version,
-        to: options.to,
-        undone: Vec::new(),
-        contents: before.contents,
-        snapshot: None,
-        elapsed: Duration::ZERO,
-    };
-    if options.to < before.version {
-        refuse_neighbours(&factory, &lock)?;
-        if options.snapshot {
-            let reason = format!("before-rollback-to-v{}", options.to);
-            report.snapshot = Some(backup::snapshot(&factory, &reason, &options.watcher)?);
+    unless_interrupted(config, || {
+        let started = Instant::now();
+        let factory = ConnectionFactory::new(config)?.claimed()?;
+        if checked_status(&factory)?.contents == Contents::Missing {
+            return Err(OpenError::Missing {
+                path: factory.path().to_owned(),
+            });
         }
-        let result = run(&factory, before.version, options);
-        if let (Err(_), Some(snapshot)) = (&result, &report.snapshot) {
-            let _ = std::fs::remove_file(snapshot);
+        require_writable(&factory)?;
+        let lock = MigrationLock::acquire(&factory)?;
+        let before = checked_status(&factory)?;
+        if !(0..=before.version).contains(&options.to) {
+            return Err(OpenError::NoSuchVersion {
+                path: factory.path().to_owned(),
+                wanted: options.to,
+                reason: if options.to < 0 {
+                    "there is none below 0".to_owned()
+                } else {
+                    format!(
+                        "it has version {} only; `roas migrate` leads up",
+                        before.version
+                    )
+                },
+            });
         }
-        (report.undone, report.contents) = result?;
-    }
-    report.elapsed = started.elapsed();
-    Ok(report)
+        let mut report = RollbackReport {
+            path: factory.path().to_owned(),
+            from: before.version,
+            to: options.to,
+            undone: Vec::new(),
+            contents: before.contents,
+            snapshot: None,
+            elapsed: Duration::ZERO,
+        };
+        if options.to < before.version {
+            refuse_neighbours(&factory, &lock)?;
+            if options.snapshot {
+                let reason = format!("before-rollback-to-v{}", options.to);
+                report.snapshot = Some(backup::snapshot(&factory, &reason, &options.watcher)?);
+            }
+            let result = run(&factory, before.version, options);
+            if let (Err(_), Some(snapshot)) = (&result, &report.snapshot) {
+                let _ = std::fs::remove_file(snapshot);
+            }
+            (report.undone, report.contents) = result?;
+        }
+        report.elapsed = started.elapsed();
+        Ok(report)
+    })
 }
 
 fn run(
@@ -143,7 +146,10 @@ fn run(
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
         let path = factory.path().to_owned();
         if is_full(&*source) {
-            OpenError::Full { path, source }
+            OpenError::Full {
+                path: place_without_room(&path),
+                source,
+            }
         } else {
             OpenError::Rollback { path, source }
         }
@@ -160,7 +166,7 @@ fn run(
     {
         let following = options
             .watcher
-            .follow(&mut connection, Phase::Migrating, 0)
+            .follow(factory, &mut connection, Phase::Migrating, 0)
             .map_err(|error| failed(boxed(error)))?;
         // Before the scripts put into them what was recorded since.
         let stand_ins = if options.to == 0 {
@@ -190,6 +196,7 @@ fn run(
     }
     verify(factory, &mut connection, &options.watcher)?;
     let contents = legacy::inspect(&connection).map_err(|error| failed(boxed(error)))?;
+    factory.check_interrupt()?;
     connection
         .execute_batch("COMMIT")
         .map_err(|error| failed(boxed(error)))?;

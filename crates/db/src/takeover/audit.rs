@@ -10,7 +10,7 @@ use rusqlite::Connection;
 
 use crate::admin::integrity::{Integrity, diagnose, is_damage, size_fault};
 use crate::config::Config;
-use crate::connection::{AttemptError, ConnectionFactory};
+use crate::connection::{AttemptError, ConnectionFactory, whole_unless_interrupted};
 use crate::error::OpenError;
 use crate::files::wal_path;
 use crate::migration::{MigrationName, checked_status, due, latest, migrations};
@@ -118,44 +118,46 @@ impl Audit {
 /// [`OpenError`] where the file is missing, may not be read, or is one that no migration would touch.
 /// Damage is a finding.
 pub fn audit(config: &Config) -> Result<Audit, OpenError> {
-    let factory = ConnectionFactory::new(config)?;
-    let path = factory.path().to_owned();
-    let bytes = |path| fs::metadata(path).map_or(0, |file| file.len());
-    let database_bytes = bytes(path.clone()) + bytes(wal_path(&path));
-    let mut audit = Audit {
-        path,
-        contents: None,
-        version: 0,
-        pending: Vec::new(),
-        database_bytes,
-        disk_needed_bytes: 0,
-        damage: Vec::new(),
-        unchecked: Vec::new(),
-        takeover: Takeover::default(),
-        members: 0,
-        daily_messages: 0,
-        millisecond_timestamps: 0,
-        out_of_range_scores: 0,
-        unreadable_values: 0,
-        quarantine_reasons: Vec::new(),
-        worst_duplicates: Vec::new(),
-        sum_scores: [0.0; 3],
-        sum_last_msg: 0,
-        since_takeover: None,
-        comparison: Comparison::default(),
-        foreign_objects: Vec::new(),
-    };
-    match look_through(&factory, &mut audit) {
-        Err(error) if is_damage(&error) => {
-            for finding in diagnose(&factory, &error) {
-                if !audit.damage.contains(&finding) {
-                    audit.damage.push(finding);
+    whole_unless_interrupted(config, || {
+        let factory = ConnectionFactory::new(config)?;
+        let path = factory.path().to_owned();
+        let bytes = |path| fs::metadata(path).map_or(0, |file| file.len());
+        let database_bytes = bytes(path.clone()) + bytes(wal_path(&path));
+        let mut audit = Audit {
+            path,
+            contents: None,
+            version: 0,
+            pending: Vec::new(),
+            database_bytes,
+            disk_needed_bytes: 0,
+            damage: Vec::new(),
+            unchecked: Vec::new(),
+            takeover: Takeover::default(),
+            members: 0,
+            daily_messages: 0,
+            millisecond_timestamps: 0,
+            out_of_range_scores: 0,
+            unreadable_values: 0,
+            quarantine_reasons: Vec::new(),
+            worst_duplicates: Vec::new(),
+            sum_scores: [0.0; 3],
+            sum_last_msg: 0,
+            since_takeover: None,
+            comparison: Comparison::default(),
+            foreign_objects: Vec::new(),
+        };
+        match look_through(&factory, &mut audit) {
+            Err(error) if is_damage(&error) => {
+                for finding in diagnose(&factory, &error) {
+                    if !audit.damage.contains(&finding) {
+                        audit.damage.push(finding);
+                    }
                 }
             }
+            looked => looked?,
         }
-        looked => looked?,
-    }
-    Ok(audit)
+        Ok(audit)
+    })
 }
 
 fn look_through(factory: &ConnectionFactory, audit: &mut Audit) -> Result<(), OpenError> {

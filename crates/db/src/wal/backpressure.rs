@@ -10,6 +10,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::files::free_bytes;
+
 /// Bytes of a frame: a page of 4 KiB and its header.
 const FRAME_BYTES: u64 = 4_096 + 24;
 
@@ -24,17 +26,6 @@ const HORIZON: Duration = Duration::from_secs(30);
 pub(crate) fn default_limit_bytes(path: &Path) -> u64 {
     let free = path.parent().and_then(free_bytes).unwrap_or(u64::MAX);
     DEFAULT_LIMIT_BYTES.min(free / SHARE_OF_FREE_DISK)
-}
-
-#[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(folder).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
-}
-
-#[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
-    None
 }
 
 /// How fast a WAL that cannot start over may grow.

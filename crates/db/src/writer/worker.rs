@@ -145,7 +145,10 @@ impl Worker {
         config: WorkerConfig,
         shared: Arc<Shared>,
     ) -> Self {
-        let turns = Turns::at(&with_suffix(config.factory.path(), "-turns.lock"));
+        let turns = Turns::at(
+            &with_suffix(config.factory.path(), "-turns.lock"),
+            config.factory.path(),
+        );
         Self {
             receiver,
             config,

@@ -25,3 +25,4 @@ mod resources;
 mod schema_change;
 mod shutdown;
 mod support;
+mod written_files;
