@@ -19,45 +19,54 @@ pub(crate) struct Command {
     pub(crate) work: Work,
 }
 
-#[derive(Debug)]
-pub(crate) enum Work {
-    Record {
-        event: ActivityEvent,
-        reply: Reply<EventOutcome>,
-    },
-    RecordMany {
-        events: Vec<ActivityEvent>,
-        reply: Reply<Vec<EventOutcome>>,
-    },
-    Adjust {
-        member: MemberKey,
-        delta: ScoreDelta,
-        at: UnixSeconds,
-        reply: Reply<ActivityRecord>,
-    },
-    SetRules {
-        guild: GuildId,
-        rules: Box<GuildRules>,
-        reply: Reply<()>,
-    },
-    /// Forgets those of the ids that were recorded before a time.
-    Forget {
-        ids: Vec<EventId>,
-        before: UnixSeconds,
-        reply: Reply<u64>,
-    },
-    /// One step of the upkeep of a guild's ranks; answers whether there is more to do.
-    Rank {
-        guild: GuildId,
-        upkeep: Upkeep,
-        reply: Reply<bool>,
-    },
-    /// Has the worker look after the database's files, as it does before each transaction.
-    LookAfterFiles { reply: Reply<()> },
-    /// Wakes the worker, so that it sees that the queue is to be closed.
-    Close,
-    #[cfg(test)]
-    Panic,
+/// Defines the requests: what each carries, and what its caller receives. A new one is a line here and an
+/// arm of `Batch::apply`, which carries it out.
+macro_rules! requests {
+    ($($(#[$doc:meta])* $variant:ident { $($field:ident: $type:ty),* $(,)? } -> $answer:ty;)+) => {
+        #[derive(Debug)]
+        pub(crate) enum Work {
+            $($(#[$doc])* $variant { $($field: $type,)* reply: Reply<$answer> },)+
+            /// Wakes the worker, so that it sees that the queue is to be closed.
+            Close,
+            #[cfg(test)]
+            Panic,
+        }
+
+        impl Command {
+            /// Reports to the caller that its request is committed.
+            pub(crate) fn acknowledge(self) {
+                match self.work {
+                    $(Work::$variant { reply, .. } => reply.acknowledge(),)+
+                    Work::Close => {}
+                    #[cfg(test)]
+                    Work::Panic => {}
+                }
+            }
+
+            /// Reports to the caller why its request failed.
+            pub(crate) fn fail(self, error: RepositoryError) {
+                match self.work {
+                    $(Work::$variant { reply, .. } => reply.fail(error),)+
+                    Work::Close => {}
+                    #[cfg(test)]
+                    Work::Panic => {}
+                }
+            }
+        }
+    };
+}
+
+requests! {
+    Record { event: ActivityEvent } -> EventOutcome;
+    RecordMany { events: Vec<ActivityEvent> } -> Vec<EventOutcome>;
+    Adjust { member: MemberKey, delta: ScoreDelta, at: UnixSeconds } -> ActivityRecord;
+    SetRules { guild: GuildId, rules: Box<GuildRules> } -> ();
+    /// Forgets those of the ids that were recorded before a time; answers how many.
+    Forget { ids: Vec<EventId>, before: UnixSeconds } -> u64;
+    /// One step of the maintenance of a guild's ranks; answers whether there is more to do.
+    Rank { guild: GuildId, upkeep: Upkeep } -> bool;
+    /// Has the worker check the database's files, as it does before each transaction.
+    LookAfterFiles {} -> ();
 }
 
 /// What is to be done about a guild's ranks.
@@ -135,37 +144,5 @@ impl Command {
     /// Whether the files are to be looked at, however short a time ago that was done.
     pub(crate) fn asks_for_files(&self) -> bool {
         matches!(self.work, Work::LookAfterFiles { .. })
-    }
-
-    /// Tells the caller that its request is committed.
-    pub(crate) fn acknowledge(self) {
-        match self.work {
-            Work::Record { reply, .. } => reply.acknowledge(),
-            Work::RecordMany { reply, .. } => reply.acknowledge(),
-            Work::Adjust { reply, .. } => reply.acknowledge(),
-            Work::SetRules { reply, .. } => reply.acknowledge(),
-            Work::Forget { reply, .. } => reply.acknowledge(),
-            Work::Rank { reply, .. } => reply.acknowledge(),
-            Work::LookAfterFiles { reply } => reply.acknowledge(),
-            Work::Close => {}
-            #[cfg(test)]
-            Work::Panic => {}
-        }
-    }
-
-    /// Tells the caller why its request failed.
-    pub(crate) fn fail(self, error: RepositoryError) {
-        match self.work {
-            Work::Record { reply, .. } => reply.fail(error),
-            Work::RecordMany { reply, .. } => reply.fail(error),
-            Work::Adjust { reply, .. } => reply.fail(error),
-            Work::SetRules { reply, .. } => reply.fail(error),
-            Work::Forget { reply, .. } => reply.fail(error),
-            Work::Rank { reply, .. } => reply.fail(error),
-            Work::LookAfterFiles { reply } => reply.fail(error),
-            Work::Close => {}
-            #[cfg(test)]
-            Work::Panic => {}
-        }
     }
 }
