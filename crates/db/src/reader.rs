@@ -10,7 +10,7 @@
 //! Looking a member up takes 20 µs, and the way to a blocking thread and back two wake-ups. Where
 //! every processor has work, as beside a saturated writer, each of them may take as long as the
 //! scheduler lets somebody else go on: up to 4 ms, so that a member's p99 was 2.5 ms on two cores. In
-//! place it was 0.1 ms. docs/decisions/0008-short-reads-are-answered-in-place.md says what it is
+//! place it was 0.1 ms. docs/decisions/0008-short-reads-on-the-calling-thread.md says what it is
 //! bounded by.
 
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
