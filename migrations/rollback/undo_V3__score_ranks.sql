@@ -3,7 +3,7 @@
 --
 --   sqlite3 roas.db 'BEGIN IMMEDIATE' '.read migrations/rollback/undo_V3__score_ranks.sql' 'COMMIT'
 DROP TABLE activity_guild;
-DROP TABLE activity_ranked;
-DROP TABLE activity_band;
+DROP TABLE activity_rank;
+DROP TABLE activity_rank_count;
 DROP TABLE activity_rank_bound;
 DELETE FROM refinery_schema_history WHERE version = 3;

@@ -21,12 +21,12 @@ use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Retry, RetryError};
 use crate::metrics::{By, Meters, as_f64};
-use crate::rank::{self, Health, Layout};
+use crate::rank::{self, Health};
 use crate::sql;
 use crate::wal::backpressure::Backpressure;
 use crate::wal::checkpoint::{CopyingTurn, WalState, WalWatch};
 use crate::wal::index::WalIndex;
-use crate::writer::{Upkeep, Work, Writer};
+use crate::writer::{RankTask, Work, Writer};
 
 /// How often event ids are looked through for old ones, and the planner's statistics brought up to
 /// date.
@@ -131,7 +131,7 @@ impl Maintenance {
                 }
                 Err(RecvTimeoutError::Timeout) if next_upkeep <= next_round => {
                     let kept = caretaker.look_after_files().and_then(|connection| {
-                        keep_ranks(connection, config)?;
+                        maintain_ranks(connection, config)?;
                         self.shrink(connection, config)
                     });
                     if let Err(error) = kept {
@@ -157,7 +157,9 @@ impl Maintenance {
         config: &MaintenanceConfig,
     ) -> Result<MaintenanceReport, RepositoryError> {
         let forgotten_events = forget_old_events(connection, config)?;
-        let ranked_guilds = keep_ranks(connection, config)?;
+        let guilds = retrying(config, "look for guilds", || rank::guilds(connection))?;
+        each_guild(&guilds, |guild| verify(guild, connection, config))?;
+        let ranked_guilds = maintain_ranks(connection, config)?;
         optimize(connection, config)?;
         let mut wal = self.shrink(connection, config)?;
         // Beside another process's checkpoint.
@@ -360,52 +362,93 @@ fn forget_old_events(
     }
 }
 
-/// Brings the ranks of all large guilds up to date, in small steps; the writer takes each in a
-/// transaction between its callers'. Returns how many guilds they are.
-fn keep_ranks(connection: &Connection, config: &MaintenanceConfig) -> Result<u64, RepositoryError> {
-    let guilds = retrying(config, "look for large guilds", || {
-        rank::guilds_to_rank(connection, config.rank_guilds_from)
-    })?;
-    for &guild in &guilds {
-        match keep_ranks_of(guild, connection, config) {
-            // A row of this guild: no reason to leave the others.
-            Err(error) if error.kind() == RepositoryErrorKind::InvalidData => {
-                tracing::warn!(%guild, %error, "the guild's ranks are not kept");
-            }
-            kept => kept?,
-        }
-    }
-    Ok(guilds.len() as u64)
-}
-
-fn keep_ranks_of(
+/// Compares what is derived of a guild with its members' rows, which other programs may have changed, and
+/// has the writer derive anew what differs.
+fn verify(
     guild: GuildId,
     connection: &Connection,
     config: &MaintenanceConfig,
 ) -> Result<(), RepositoryError> {
-    let ask = |upkeep| {
-        config.writer.submit_blocking(|reply| Work::Rank {
-            guild,
-            upkeep,
-            reply,
-        })
-    };
+    let difference = retrying(config, "check a guild's ranks", || {
+        let transaction = connection.unchecked_transaction()?;
+        rank::verify(&transaction, guild)
+    })?;
+    if let Some(difference) = difference {
+        tracing::warn!(
+            %guild,
+            difference = format_args!("the guild {difference}"),
+            "another program has changed the guild's members; its ranks are rebuilt"
+        );
+        ask_writer(config, guild, RankTask::Discard)?;
+        ask_writer(config, guild, RankTask::Recount)?;
+    }
+    Ok(())
+}
+
+/// Maintains the ranks of all large guilds. Returns how many these are.
+fn maintain_ranks(
+    connection: &Connection,
+    config: &MaintenanceConfig,
+) -> Result<u64, RepositoryError> {
+    let guilds = retrying(config, "look for large guilds", || {
+        rank::large_guilds(connection, config.rank_guilds_from)
+    })?;
+    each_guild(&guilds, |guild| {
+        maintain_ranks_of(guild, connection, config)
+    })?;
+    Ok(guilds.len() as u64)
+}
+
+/// Calls `maintain` with each guild. A row of one that cannot be read is no reason to leave the others.
+fn each_guild(
+    guilds: &[GuildId],
+    maintain: impl Fn(GuildId) -> Result<(), RepositoryError>,
+) -> Result<(), RepositoryError> {
+    for &guild in guilds {
+        match maintain(guild) {
+            Err(error) if error.kind() == RepositoryErrorKind::InvalidData => {
+                tracing::warn!(%guild, %error, "the guild's ranks are not kept");
+            }
+            done => done?,
+        }
+    }
+    Ok(())
+}
+
+/// Brings a guild's ranks up to date, in small steps; the writer carries each out in a transaction
+/// between those of its callers.
+fn maintain_ranks_of(
+    guild: GuildId,
+    connection: &Connection,
+    config: &MaintenanceConfig,
+) -> Result<(), RepositoryError> {
     let health = retrying(config, "check a guild's ranks", || {
         rank::health(connection, guild)
     })?;
-    if health == Health::Spent {
-        tracing::info!(%guild, "the guild's ranks are made anew");
-        ask(Upkeep::Discard)?;
+    if health == Health::Stale {
+        tracing::info!(%guild, "the guild's ranks are rebuilt");
+        ask_writer(config, guild, RankTask::Discard)?;
     }
     if health != Health::Good {
-        while ask(Upkeep::Step)? {}
-        let layout = retrying(config, "look at a guild's members", || {
-            Layout::survey(connection, guild, config.clock.now())
+        while ask_writer(config, guild, RankTask::Step)? {}
+        let buckets = retrying(config, "sample a guild's members", || {
+            rank::sample(connection, guild, config.clock.now())
         })?;
-        ask(Upkeep::Begin(Box::new(layout)))?;
+        ask_writer(config, guild, RankTask::Begin(Box::new(buckets)))?;
     }
-    while ask(Upkeep::Step)? {}
+    while ask_writer(config, guild, RankTask::Step)? {}
     Ok(())
+}
+
+/// Returns whether there is more to do.
+fn ask_writer(
+    config: &MaintenanceConfig,
+    guild: GuildId,
+    task: RankTask,
+) -> Result<bool, RepositoryError> {
+    config
+        .writer
+        .submit_blocking(|reply| Work::Rank { guild, task, reply })
 }
 
 fn retrying<T>(

@@ -1,11 +1,13 @@
-//! The statements, and what their rows mean. All SQL on the meter's tables is here.
+//! The statements, and what their rows mean. All SQL on the meter's tables is here, but for that on ranks.
+
+use std::ops::Range;
 
 use roas_domain::{
     ActivityCounts, ActivityRecord, Day, EventId, GuildId, GuildRules, GuildTimeZone, MemberKey,
     MessageEntry, Period, Rank, Score, ScoreEntry, ScoreRules, UnixSeconds, UserId,
 };
 use rusqlite::types::Type;
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Statement, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Row, Statement, params};
 
 use crate::error::Failure;
 use crate::invalid::{InvalidRow, InvalidValue, Owner, read_row};
@@ -127,7 +129,7 @@ impl<'c> WriteStatements<'c> {
         self.find_member
             .query_row(
                 params![member.guild.to_i64(), member.user.to_i64()],
-                |row| record_from(row, member),
+                |row| record_of(row, member),
             )
             .optional()
     }
@@ -249,7 +251,6 @@ macro_rules! decayed_score {
         "max(0.0, score - ?3 * max(0, ?2 - last_msg - ?4))"
     };
 }
-pub(crate) use decayed_score;
 
 pub(crate) fn find_member(
     connection: &Connection,
@@ -259,7 +260,7 @@ pub(crate) fn find_member(
         .prepare_cached(FIND_MEMBER)?
         .query_row(
             params![member.guild.to_i64(), member.user.to_i64()],
-            |row| record_from(row, member),
+            |row| record_of(row, member),
         )
         .optional()
 }
@@ -470,6 +471,94 @@ pub(crate) fn find_recording_time(
     Ok(RecordingTime { at, seen: at })
 }
 
+/// Up to `limit` members of a guild, by user id, behind `user`; or only about one in so many of them.
+pub(crate) fn members_after(
+    connection: &Connection,
+    guild: GuildId,
+    user: i64,
+    one_in: u64,
+    limit: u32,
+) -> rusqlite::Result<Vec<ActivityRecord>> {
+    connection
+        .prepare_cached(
+            "SELECT user_id, score, last_msg, messages FROM activity_meter
+             WHERE guild_id = ?1 AND user_id > ?2 AND (random() & 0x7fffffff) % ?3 = 0
+             ORDER BY user_id LIMIT ?4",
+        )?
+        .query_map(
+            params![guild.to_i64(), user, one_in.cast_signed(), limit],
+            |row| record_from(row, guild),
+        )?
+        .collect()
+}
+
+/// Up to `limit` members of a guild whose score has decayed to 0 at `at`, by user id.
+pub(crate) fn members_without_score(
+    connection: &Connection,
+    guild: GuildId,
+    rules: &ScoreRules,
+    at: UnixSeconds,
+    limit: usize,
+) -> rusqlite::Result<Vec<ActivityRecord>> {
+    let (rate, grace) = (rules.decay_per_second(), rules.decay_after_seconds());
+    connection
+        .prepare_cached(concat!(
+            "SELECT user_id, score, last_msg, messages FROM activity_meter
+             WHERE guild_id = ?1 AND ",
+            decayed_score!(),
+            " = 0.0 ORDER BY user_id LIMIT ?5"
+        ))?
+        .query_map(
+            params![
+                guild.to_i64(),
+                at.get(),
+                rate,
+                grace,
+                i64::try_from(limit).unwrap_or(i64::MAX)
+            ],
+            |row| record_from(row, guild),
+        )?
+        .collect()
+}
+
+/// How many users of a guild have a score that has decayed to 0 at `at`, in a range of user ids.
+pub(crate) fn count_members_without_score(
+    connection: &Connection,
+    guild: GuildId,
+    rules: &ScoreRules,
+    at: UnixSeconds,
+    users: Range<i64>,
+) -> rusqlite::Result<u64> {
+    let (rate, grace) = (rules.decay_per_second(), rules.decay_after_seconds());
+    connection
+        .prepare_cached(concat!(
+            "SELECT count(*) FROM activity_meter
+             WHERE guild_id = ?1 AND user_id >= ?5 AND user_id < ?6 AND ",
+            decayed_score!(),
+            " = 0.0"
+        ))?
+        .query_row(
+            params![
+                guild.to_i64(),
+                at.get(),
+                rate,
+                grace,
+                users.start,
+                users.end
+            ],
+            |row| count_from(row, 0),
+        )
+}
+
+/// Runs a statement that is prepared once for a connection; returns how many rows it has changed.
+pub(crate) fn execute(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+) -> rusqlite::Result<usize> {
+    connection.prepare_cached(sql)?.execute(params)
+}
+
 /// Up to `limit` remembered ids above `after`, in order, each with whether it was recorded before
 /// `before`.
 pub(crate) fn remembered_events(
@@ -508,13 +597,27 @@ fn day_count_from(row: &Row<'_>, day: Day, member: MemberKey) -> rusqlite::Resul
     })
 }
 
-fn record_from(row: &Row<'_>, member: MemberKey) -> rusqlite::Result<ActivityRecord> {
+fn record_of(row: &Row<'_>, member: MemberKey) -> rusqlite::Result<ActivityRecord> {
     read_row(row, "activity_meter", Owner::Member(member), |row| {
         Ok(ActivityRecord {
             member,
             score: score_from(row, 0)?,
             last_message_at: time_from(row, 1)?,
             messages: count_from(row, 2)?,
+        })
+    })
+}
+
+/// From a user id, a score, the time of the last message and a number of messages.
+pub(crate) fn record_from(row: &Row<'_>, guild: GuildId) -> rusqlite::Result<ActivityRecord> {
+    let user = user_from(row, 0)?;
+    let member = MemberKey { guild, user };
+    read_row(row, "activity_meter", Owner::Member(member), |row| {
+        Ok(ActivityRecord {
+            member,
+            score: score_from(row, 1)?,
+            last_message_at: time_from(row, 2)?,
+            messages: count_from(row, 3)?,
         })
     })
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::connection::{ConnectionFactory, whole_unless_interrupted};
 use crate::error::OpenError;
 use crate::migration::status;
+use crate::rank;
 use crate::sql::invalid_rules;
 use crate::takeover::legacy::Contents;
 use crate::takeover::since::SinceTakeover;
@@ -30,8 +31,8 @@ pub struct CheckReport {
 }
 
 /// Checks the database that `config` names: every page and index, references between tables, the
-/// history of migrations against the tables, that guilds' rules can be read, and that no row of the
-/// original bot was lost.
+/// history of migrations against the tables, that guilds' rules can be read, that no row of the original
+/// bot was lost, and the ranks against the members that they are derived from.
 ///
 /// A fault in a table of another module is a finding about that table. Reads only, beside running
 /// writers. Blocks the calling thread.
@@ -111,6 +112,13 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
                 report
                     .findings
                     .extend(invalid.iter().map(ToString::to_string));
+                if status.version == status.latest {
+                    let differences = factory.retrying("check the ranks", || {
+                        let transaction = connection.unchecked_transaction()?;
+                        Ok(rank::differences(&transaction)?)
+                    })?;
+                    report.findings.extend(differences);
+                }
             }
         }
         Err(error @ OpenError::ForeignHistory { .. }) => report.findings.push(error.to_string()),

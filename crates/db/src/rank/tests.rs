@@ -1,5 +1,5 @@
-//! Ranks in guilds of many shapes: exact, and without looking at many members. What is looked at is
-//! counted, in instructions of SQLite's: looking at a member takes it about ten.
+//! Ranks in guilds of many shapes: exact, and without reading many members. What is read is counted in
+//! instructions of SQLite's: a member takes about 25.
 
 use std::cmp::Reverse;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use roas_domain::{ActivityRecord, GuildId, GuildRules, Rank, ScoreRules, UnixSec
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
-use super::bands::BANDS;
-use super::upkeep::FEW;
+use super::buckets::KEY_BUCKETS;
+use super::maintain::FEW;
 use super::{
-    Change, Counts, GuildState, Health, Layout, begin, discard, find_guild, health, put_guild,
-    rank, step, top,
+    Change, CountChanges, Health, Ranks, discard, find_guild, health, put_guild, rank, sample, top,
+    verify,
 };
 use crate::Config;
 use crate::connection::ConnectionFactory;
@@ -65,24 +65,31 @@ impl Guild {
     fn shaped(shape: Shape, now: i64) -> Self {
         let mut guild = Self::new();
         guild.turn_into(shape, now);
-        guild.make_ranks(now);
+        guild.build_ranks(now);
         guild
     }
 
     /// Runs one transaction.
-    fn change(&self, change: impl FnOnce(&Self, &mut GuildState, &mut Counts)) {
+    fn change(&self, change: impl FnOnce(&Self, &mut Ranks<'_>)) {
         let transaction = self.connection.unchecked_transaction().unwrap();
         let mut state = find_guild(&self.connection, self.id).unwrap();
-        let mut counts = Counts::default();
-        change(self, &mut state, &mut counts);
-        counts.flush(&self.connection).unwrap();
-        put_guild(&self.connection, self.id, &state).unwrap();
+        let mut changes = CountChanges::default();
+        let mut ranks = Ranks {
+            connection: &self.connection,
+            guild: self.id,
+            rules: &self.rules,
+            state: &mut state,
+            changes: &mut changes,
+        };
+        change(self, &mut ranks);
+        changes.flush(&self.connection).unwrap();
+        put_guild(&self.connection, self.id, &mut state).unwrap();
         transaction.commit().unwrap();
     }
 
     /// Puts members in the place of others, or behind them.
     fn put(&mut self, members: Vec<ActivityRecord>) {
-        self.change(|guild, state, counts| {
+        self.change(|guild, ranks| {
             for (index, after) in members.iter().enumerate() {
                 let before = guild.members.get(index).copied();
                 guild
@@ -101,10 +108,7 @@ impl Guild {
                     before,
                     after: *after,
                 };
-                state.note(&change);
-                counts
-                    .apply(&guild.connection, state, &guild.rules, &change)
-                    .unwrap();
+                ranks.apply(&change).unwrap();
             }
         });
         let rest = self
@@ -120,18 +124,15 @@ impl Guild {
     }
 
     /// What the maintenance does for a guild that has none.
-    fn make_ranks(&self, now: i64) {
-        let layout = Layout::survey(&self.connection, self.id, at(now)).unwrap();
-        self.change(|guild, state, counts| {
-            let connection = &guild.connection;
-            let mut steps = |state: &mut GuildState| {
-                while step(connection, counts, guild.id, state, &guild.rules, at(now)).unwrap() {}
-            };
-            discard(state);
-            steps(state);
-            begin(connection, guild.id, state, &guild.rules, &layout).unwrap();
-            steps(state);
+    fn build_ranks(&self, now: i64) {
+        let buckets = sample(&self.connection, self.id, at(now)).unwrap();
+        self.change(|_, ranks| {
+            discard(ranks.state);
+            while ranks.step(at(now)).unwrap() {}
+            ranks.begin(&buckets, at(now)).unwrap();
+            while ranks.step(at(now)).unwrap() {}
         });
+        assert_eq!(verify(&self.connection, self.id).unwrap(), None);
     }
 
     /// Asks for the ranks of one member in so many, and for the ten best: they are those that the
@@ -177,7 +178,7 @@ impl Guild {
 
     /// The most that a rank or the ten best take, now and when those in grace decay.
     fn most(&self, now: i64) -> u64 {
-        let looked = [0, 40, 290, 700, 4_000].map(|later| self.look(at(now + later), 37));
+        let looked = [0, 40, 290, 700, 4_000].map(|later| self.look(at(now + later), 97));
         looked.into_iter().max().unwrap()
     }
 }
@@ -191,15 +192,15 @@ fn record(index: usize, (stored, ago): (f64, i64), now: i64) -> ActivityRecord {
     }
 }
 
-/// What a rank may take that looks at so many members one by one, and at the counts of all bands.
+/// What a rank may take that reads so many members, and the counts of all key buckets.
 const fn allowed(members: u64) -> u64 {
-    12 * members + 40 * BANDS as u64
+    25 * members + 60 * KEY_BUCKETS as u64
 }
 
-/// With ranks that were made for the guild.
-const FEW_DRAWN: u64 = allowed(MEMBERS as u64 / 24);
+/// With bounds that were chosen for the guild.
+const FEW_AT_FIRST: u64 = allowed(MEMBERS as u64 / 24);
 
-/// With ranks that need not be made anew: a band and a class.
+/// With ranks that need no rebuild: a key bucket and a score bucket.
 const FEW_KEPT: u64 = allowed(2 * FEW);
 
 /// A member's stored score, and how many seconds ago the last message was.
@@ -248,18 +249,18 @@ const SHAPES: [(&str, Shape); 9] = [
 const NOW: i64 = MIDNIGHT + 1_000 * HOUR;
 
 #[test]
-fn a_rank_looks_at_few_members_in_any_shape() {
+fn a_rank_reads_few_members_in_any_shape() {
     for (name, shape) in SHAPES {
         let most = Guild::shaped(shape, NOW).most(NOW);
-        assert!(most <= FEW_DRAWN, "{name}: {most} of {FEW_DRAWN}");
+        assert!(most <= FEW_AT_FIRST, "{name}: {most} of {FEW_AT_FIRST}");
     }
 }
 
 #[test]
-fn a_guild_that_comes_to_be_of_another_shape_has_its_ranks_made_anew() {
+fn the_ranks_of_a_guild_that_changes_its_shape_are_rebuilt() {
     let (_, first) = SHAPES[0];
     let later = NOW + HOUR;
-    let mut anew = Vec::new();
+    let mut rebuilt = Vec::new();
     for (name, shape) in SHAPES {
         let mut guild = Guild::shaped(first, NOW);
         guild.turn_into(shape, later);
@@ -268,16 +269,16 @@ fn a_guild_that_comes_to_be_of_another_shape_has_its_ranks_made_anew() {
             assert!(crowded <= FEW_KEPT, "{name}: {crowded} of {FEW_KEPT}");
             continue;
         }
-        guild.make_ranks(later);
+        guild.build_ranks(later);
         let most = guild.most(later);
-        assert!(most <= FEW_DRAWN, "{name}: {most} of {FEW_DRAWN}");
-        anew.push(name);
+        assert!(most <= FEW_AT_FIRST, "{name}: {most} of {FEW_AT_FIRST}");
+        rebuilt.push(name);
     }
-    assert!(anew.contains(&"all the same"), "{anew:?}");
+    assert!(rebuilt.contains(&"all the same"), "{rebuilt:?}");
 }
 
 #[test]
-fn the_ten_best_of_equals_do_not_ask_for_their_other_bands() {
+fn the_ten_best_of_equals_are_found_without_reading_all() {
     let guild = Guild::shaped(|_, _| (50.0, 400), NOW);
     for later in [0, 4_000] {
         guild.instructions.store(0, Ordering::Relaxed);
@@ -290,8 +291,11 @@ fn the_ten_best_of_equals_do_not_ask_for_their_other_bands() {
         )
         .unwrap();
         assert_eq!(best.map(|best| best.len()), Some(10));
-        let looked = guild.instructions.load(Ordering::Relaxed);
-        assert!(looked < MEMBERS as u64 / 10, "{looked} after {later} s");
+        let took = guild.instructions.load(Ordering::Relaxed);
+        assert!(
+            took < allowed(MEMBERS as u64 / 24),
+            "{took} after {later} s"
+        );
     }
 }
 
@@ -334,7 +338,7 @@ proptest! {
             .put_rules(guild.id, &rules)
             .unwrap();
         guild.put(members(&before, 600, seed, NOW));
-        guild.make_ranks(NOW);
+        guild.build_ranks(NOW);
         guild.put(members(&after, changed, seed.wrapping_add(1), NOW + 10));
         for later in [0, 10, 289, 300, 310, 900, 3_000] {
             guild.look(at(NOW + later), 13);

@@ -12,9 +12,11 @@ use roas_domain::{
     UnixSeconds,
 };
 
-use super::command::{Reply, Upkeep, Work};
+use rusqlite::Connection;
+
+use super::command::{RankTask, Reply, Work};
 use crate::error::{Failure, repository_error};
-use crate::rank::{self, Change, Counts, GuildState};
+use crate::rank::{self, Change, CountChanges, GuildState, Ranks};
 use crate::recording_time::RecordingTime;
 use crate::sql;
 use crate::sql::WriteStatements;
@@ -32,7 +34,7 @@ pub(crate) struct Batch {
     changed: Vec<MemberKey>,
     daily: HashMap<(Day, MemberKey), u64>,
     guilds: HashMap<GuildId, Guild>,
-    counts: Counts,
+    counts: CountChanges,
     time: Option<Time>,
 }
 
@@ -54,8 +56,6 @@ struct Member {
 #[derive(Debug)]
 struct Guild {
     rules: GuildRules,
-    /// As the database has it.
-    before: GuildState,
     state: GuildState,
 }
 
@@ -121,11 +121,9 @@ impl Batch {
                 }
                 reply.stage(forgotten);
             }
-            Work::Rank {
-                guild,
-                upkeep,
-                reply,
-            } => reply.stage(self.keep_ranks(sql, now, *guild, upkeep)?),
+            Work::Rank { guild, task, reply } => {
+                reply.stage(self.maintain_ranks(sql, now, *guild, task)?);
+            }
             Work::LookAfterFiles { reply } => reply.stage(()),
             Work::Close => {}
             #[cfg(test)]
@@ -206,34 +204,24 @@ impl Batch {
         Ok(record)
     }
 
-    /// One step of the upkeep of a guild's ranks, on members as they are now.
-    fn keep_ranks(
+    /// Carries out one task of ranks' maintenance, on members as they are now.
+    fn maintain_ranks(
         &mut self,
         sql: &mut WriteStatements<'_>,
         now: UnixSeconds,
         guild: GuildId,
-        upkeep: &Upkeep,
+        task: &RankTask,
     ) -> rusqlite::Result<bool> {
         self.flush(sql)?;
-        let Guild { rules, state, .. } = guild_of(&mut self.guilds, sql, guild)?;
-        match upkeep {
-            Upkeep::Begin(layout) => {
-                rank::begin(sql.connection(), guild, state, &rules.score, layout)?;
-                Ok(true)
-            }
-            Upkeep::Step => rank::step(
-                sql.connection(),
-                &mut self.counts,
-                guild,
-                state,
-                &rules.score,
-                now,
-            ),
-            Upkeep::Discard => {
-                rank::discard(state);
-                Ok(true)
-            }
+        let found = guild_of(&mut self.guilds, sql, guild)?;
+        let mut ranks = found.ranks(guild, sql.connection(), &mut self.counts);
+        match task {
+            RankTask::Begin(buckets) => ranks.begin(buckets, now)?,
+            RankTask::Discard => rank::discard(ranks.state),
+            RankTask::Recount => ranks.recount()?,
+            RankTask::Step => return ranks.step(now),
         }
+        Ok(true)
     }
 
     /// Writes what has changed, in the order of the keys: neighbours share pages.
@@ -245,9 +233,8 @@ impl Batch {
             };
             sql.put_member(&change.after)?;
             let guild = guild_of(&mut self.guilds, sql, member.guild)?;
-            guild.state.note(&change);
-            self.counts
-                .apply(sql.connection(), &guild.state, &guild.rules.score, &change)?;
+            let mut ranks = guild.ranks(member.guild, sql.connection(), &mut self.counts);
+            ranks.apply(&change)?;
         }
         let mut daily: Vec<_> = self.daily.drain().collect();
         daily.sort_unstable_by_key(|(key, _)| *key);
@@ -256,12 +243,26 @@ impl Batch {
         }
         self.counts.flush(sql.connection())?;
         for (&id, guild) in &mut self.guilds {
-            if guild.state != guild.before {
-                rank::put_guild(sql.connection(), id, &guild.state)?;
-                guild.before = guild.state.clone();
-            }
+            rank::put_guild(sql.connection(), id, &mut guild.state)?;
         }
         Ok(())
+    }
+}
+
+impl Guild {
+    fn ranks<'t>(
+        &'t mut self,
+        guild: GuildId,
+        connection: &'t Connection,
+        changes: &'t mut CountChanges,
+    ) -> Ranks<'t> {
+        Ranks {
+            connection,
+            guild,
+            rules: &self.rules.score,
+            state: &mut self.state,
+            changes,
+        }
     }
 }
 
@@ -304,14 +305,10 @@ fn guild_of<'g>(
 ) -> rusqlite::Result<&'g mut Guild> {
     Ok(match guilds.entry(guild) {
         Entry::Occupied(found) => found.into_mut(),
-        Entry::Vacant(missing) => {
-            let state = rank::find_guild(sql.connection(), guild)?;
-            missing.insert(Guild {
-                rules: sql.find_rules(guild)?,
-                before: state.clone(),
-                state,
-            })
-        }
+        Entry::Vacant(missing) => missing.insert(Guild {
+            rules: sql.find_rules(guild)?,
+            state: rank::find_guild(sql.connection(), guild)?,
+        }),
     })
 }
 

@@ -9,7 +9,7 @@ use roas_domain::{
 
 use super::sync::oneshot;
 
-use crate::rank::Layout;
+use crate::rank::Buckets;
 
 /// One caller's request.
 #[derive(Debug)]
@@ -63,21 +63,23 @@ requests! {
     SetRules { guild: GuildId, rules: Box<GuildRules> } -> ();
     /// Forgets those of the ids that were recorded before a time; answers how many.
     Forget { ids: Vec<EventId>, before: UnixSeconds } -> u64;
-    /// One step of the maintenance of a guild's ranks; answers whether there is more to do.
-    Rank { guild: GuildId, upkeep: Upkeep } -> bool;
+    /// A task of the maintenance of a guild's ranks; answers whether there is more to do.
+    Rank { guild: GuildId, task: RankTask } -> bool;
     /// Has the worker check the database's files, as it does before each transaction.
     LookAfterFiles {} -> ();
 }
 
-/// What is to be done about a guild's ranks.
+/// What the maintenance asks for, for the ranks of a guild.
 #[derive(Debug)]
-pub(crate) enum Upkeep {
-    /// Begin them, where nothing of earlier ones is left.
-    Begin(Box<Layout>),
+pub(crate) enum RankTask {
+    /// Begin to build them, where nothing of earlier ones is left.
+    Begin(Box<Buckets>),
     /// The next step; without ranks, the removal of what earlier ones have left.
     Step,
     /// Give them up.
     Discard,
+    /// Count the members again.
+    Recount,
 }
 
 /// Where a caller waits. The answer is staged while the transaction runs and sent after its commit;

@@ -39,7 +39,7 @@ use crate::metrics::{Meters, as_f64};
 use crate::wal;
 use queue::{Place, Sender};
 
-pub(crate) use command::{Command, Reply, Upkeep, Work};
+pub(crate) use command::{Command, RankTask, Reply, Work};
 pub(crate) use worker::{Worker, WorkerConfig};
 
 /// A handle to the writer. Cheap to clone; any number of tasks may use it at once.

@@ -1,15 +1,17 @@
 //! Leaderboards and ranks of guilds whose ranks are kept: exactly the model's, whatever happened.
 
+use std::cmp::Reverse;
 use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use roas_db::migration::{RollbackOptions, rollback};
+use roas_db::migration::{RollbackOptions, check, rollback};
 use roas_db::{Config, Database};
 use roas_domain::testing::fixtures::{MIDNIGHT, at, delta, guild, member, message};
 use roas_domain::testing::{ManualClock, Model};
 use roas_domain::{
-    ActivityRepository, GuildRules, LeaderboardLimit, MemberKey, ScoreRules, UnixSeconds, UserId,
+    ActivityRepository, GuildRules, LeaderboardLimit, MemberKey, Rank, Score, ScoreEntry,
+    ScoreRules, UnixSeconds, UserId,
 };
 
 use crate::support::{on_runtime, query, quick, raw};
@@ -152,14 +154,14 @@ proptest! {
         });
         let path = folder.path().join("roas.db");
         let members: i64 = query(&path, "SELECT count(*) FROM activity_meter");
-        let ranked: i64 = query(&path, "SELECT count(*) FROM activity_ranked");
-        let empty: i64 = query(&path, "SELECT count(*) FROM activity_band WHERE spread = x''");
+        let ranked: i64 = query(&path, "SELECT count(*) FROM activity_rank");
+        let empty: i64 = query(&path, "SELECT count(*) FROM activity_rank_count WHERE counts = x''");
         prop_assert!(ranked <= members, "{} of {}", ranked, members);
         prop_assert_eq!(empty, 0);
     }
 }
 
-/// What a member of a crowd is given: a score that many others have, too, at one of few times.
+/// A member of a crowd, a score that many others have, too, and one of few times.
 fn gift() -> impl Strategy<Value = (usize, f64, i64)> {
     let score = prop_oneof![
         4 => Just(1.0),
@@ -189,7 +191,7 @@ async fn give(gifts: &[(usize, f64, i64)], database: &Database, model: &mut Mode
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
-    /// Many members in few bands and classes, which were made for what the guild was like before.
+    /// Many members in few buckets, whose bounds were chosen for what the guild was like before.
     #[test]
     fn ranks_of_a_crowd_are_the_models(
         before in prop::collection::vec(gift(), 1..CROWD),
@@ -228,7 +230,7 @@ proptest! {
     }
 }
 
-/// Members enough for several steps of the upkeep.
+/// Members enough for several steps of the maintenance.
 async fn fill(database: &Database, model: &mut Model, members: u64) {
     let events: Vec<_> = (1..=members)
         .map(|user| {
@@ -272,12 +274,12 @@ async fn tops_agree(database: &Database, model: &Model, time: UnixSeconds) {
 }
 
 #[test]
-fn a_guild_is_ranked_in_steps_and_anew_when_its_rules_change() {
+fn ranks_are_built_in_steps_and_rebuilt_when_the_rules_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
     on_runtime(async {
         let (database, mut model) = ranked_guild(ranked(folder.path())).await;
-        assert!(query::<i64>(&path, "SELECT count(*) FROM activity_ranked") > 500);
+        assert!(query::<i64>(&path, "SELECT count(*) FROM activity_rank") > 500);
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
 
         let rules = rules(60.0, 10);
@@ -292,7 +294,7 @@ fn a_guild_is_ranked_in_steps_and_anew_when_its_rules_change() {
     });
 }
 
-/// What somebody else has done to the ranks of a guild, the maintenance puts right.
+/// A round of maintenance rebuilds the ranks that another program has changed.
 fn is_put_right(done: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("roas.db");
@@ -306,38 +308,25 @@ fn is_put_right(done: &str) {
 }
 
 #[test]
-fn ranks_that_somebody_else_spoiled_are_made_anew() {
-    is_put_right("DELETE FROM activity_band; DELETE FROM activity_ranked;");
+fn ranks_that_another_program_removed_are_rebuilt() {
+    is_put_right("DELETE FROM activity_rank_count; DELETE FROM activity_rank;");
 }
 
-/// More than one step of the sweep takes.
 #[test]
-fn members_that_somebody_else_put_into_a_wrong_band_are_swept_from_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("roas.db");
-    on_runtime(async {
-        let (database, model) = ranked_guild(ranked(folder.path())).await;
-        raw(&path, "UPDATE activity_ranked SET band = 0");
-        let rows = "SELECT count(*) FROM activity_ranked";
-        assert!(query::<i64>(&path, rows) > 500);
-        database.maintain().await.unwrap();
-        assert_eq!(query::<i64>(&path, rows), 0);
-        database.maintain().await.unwrap();
-        tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
-        database.close().await.unwrap();
-    });
+fn members_that_another_program_put_into_a_wrong_cell_are_moved() {
+    is_put_right("UPDATE activity_rank SET cell = 0");
 }
 
-/// One more of the best class of scores in each band, and nobody more by user id.
+/// One more in the first score bucket of each key bucket, and none more by user id.
 #[test]
-fn counts_of_scores_that_somebody_else_spoiled_are_made_anew() {
+fn counts_that_another_program_changed_are_rebuilt() {
     is_put_right(
-        "UPDATE activity_band SET spread = CAST(spread || x'0001' AS BLOB) WHERE band >= 0",
+        "UPDATE activity_rank_count SET counts = CAST(counts || x'0001' AS BLOB) WHERE bucket >= 0",
     );
 }
 
 #[test]
-fn a_number_of_members_that_somebody_else_spoiled_is_put_right() {
+fn a_number_of_members_that_another_program_changed_is_put_right() {
     is_put_right("UPDATE activity_guild SET members = members + 7");
 }
 
@@ -354,11 +343,11 @@ fn a_message_from_far_in_the_future_leaves_ranks_that_answer_for_now() {
         let answer = database.repository().record(event).await.unwrap();
         assert_eq!(answer, model.record(&event));
         database.maintain().await.unwrap();
-        let swept_to: i64 = query(config.path(), "SELECT swept_to FROM activity_guild");
-        assert!(swept_to > MIDNIGHT && swept_to <= now, "{swept_to}");
-        // Drawn for those who have a score now, not for the one who has one then.
-        let bands: i64 = query(config.path(), "SELECT count(*) FROM activity_band");
-        assert!((16..256).contains(&bands), "{bands}");
+        let expired_to: i64 = query(config.path(), "SELECT expired_to FROM activity_guild");
+        assert!(expired_to > MIDNIGHT && expired_to <= now, "{expired_to}");
+        // Chosen for those who have a score now, not for the one who has one then.
+        let buckets: i64 = query(config.path(), "SELECT count(*) FROM activity_rank_count");
+        assert!((16..256).contains(&buckets), "{buckets}");
         tops_agree(&database, &model, at(now)).await;
         database.close().await.unwrap();
     });
@@ -379,26 +368,26 @@ fn ranks_come_back_after_a_rollback_and_the_way_up_again() {
         tops_agree(&database, &model, at(MIDNIGHT + 3_000)).await;
         database.close().await.unwrap();
     });
-    assert!(query::<i64>(config.path(), "SELECT count(*) FROM activity_ranked") > 0);
+    assert!(query::<i64>(config.path(), "SELECT count(*) FROM activity_rank") > 0);
 }
 
-/// For how many members the guild's classes were drawn, and at what time.
-fn drawn_for(path: &Path) -> (i64, i64) {
-    let drawn = |column| query(path, &format!("SELECT {column} FROM activity_rank_bound"));
-    (drawn("members"), drawn("latest"))
+/// For how many members the bounds of the guild's buckets were chosen, and at what time.
+fn chosen_for(path: &Path) -> (i64, i64) {
+    let chosen = |column| query(path, &format!("SELECT {column} FROM activity_rank_bound"));
+    (chosen("members"), chosen("latest"))
 }
 
 #[test]
-fn a_guild_that_has_doubled_is_ranked_anew() {
+fn the_ranks_of_a_guild_that_has_doubled_are_rebuilt() {
     let folder = tempfile::tempdir().unwrap();
     let config = ranked(folder.path());
     on_runtime(async {
         let database = Database::open(config.clone()).await.unwrap();
         let mut model = Model::new();
-        for (members, drawn) in [(100, 100), (200, 100), (201, 100), (202, 202)] {
+        for (members, chosen) in [(100, 100), (200, 100), (201, 100), (202, 202)] {
             fill(&database, &mut model, members).await;
             database.maintain().await.unwrap();
-            assert_eq!(drawn_for(config.path()).0, drawn, "{members} members");
+            assert_eq!(chosen_for(config.path()).0, chosen, "{members} members");
         }
         database.close().await.unwrap();
     });
@@ -406,13 +395,13 @@ fn a_guild_that_has_doubled_is_ranked_anew() {
 
 /// A guild whose members have all come to have the same score and time.
 #[test]
-fn classes_that_are_out_of_proportion_are_drawn_anew_after_a_while() {
+fn crowded_buckets_are_rebuilt_after_a_while() {
     let folder = tempfile::tempdir().unwrap();
     let config = ranked(folder.path());
     on_runtime(async {
         let (database, mut model) = ranked_guild(config.clone()).await;
-        let (_, first) = drawn_for(config.path());
-        for (after, anew) in [(3_100, false), (4_100, true)] {
+        let (_, first) = chosen_for(config.path());
+        for (after, rebuilt) in [(3_100, false), (4_100, true)] {
             let events: Vec<_> = (1..=2_500)
                 .map(|user| message(member(GUILD, user << 30), MIDNIGHT + after))
                 .collect();
@@ -421,7 +410,11 @@ fn classes_that_are_out_of_proportion_are_drawn_anew_after_a_while() {
                 assert_eq!(answers.unwrap(), model.record_many(some).unwrap());
             }
             database.maintain().await.unwrap();
-            assert_eq!(drawn_for(config.path()).1 > first, anew, "after {after} s");
+            assert_eq!(
+                chosen_for(config.path()).1 > first,
+                rebuilt,
+                "after {after} s"
+            );
             tops_agree(&database, &model, at(MIDNIGHT + after)).await;
         }
         database.close().await.unwrap();
@@ -438,12 +431,166 @@ fn small_guilds_are_not_ranked() {
         assert_eq!(database.maintain().await.unwrap().ranked_guilds, 0);
         database.close().await.unwrap();
     });
-    assert_eq!(
-        query::<i64>(&path, "SELECT count(*) FROM activity_ranked"),
-        0
-    );
+    assert_eq!(query::<i64>(&path, "SELECT count(*) FROM activity_rank"), 0);
     assert_eq!(
         query::<i64>(&path, "SELECT members FROM activity_guild"),
         1_000
     );
+}
+
+/// The guild's leaderboard by its members' rows, whoever wrote them.
+fn board(path: &Path, time: UnixSeconds) -> Vec<(u64, UserId, Score)> {
+    let rows: String = query(
+        path,
+        "SELECT json_group_array(json_array(user_id, score, last_msg)) FROM activity_meter",
+    );
+    let rows: Vec<(i64, f64, i64)> = serde_json::from_str(&rows).unwrap();
+    let rules = ScoreRules::default();
+    let mut board: Vec<_> = rows
+        .into_iter()
+        .map(|(user, score, last)| {
+            let score = rules.decayed(Score::new(score).unwrap(), at(last), time);
+            (Reverse(score), UserId::try_from(user).unwrap())
+        })
+        .collect();
+    board.sort_unstable();
+    let place = |(rank, (score, user)): (u64, (Reverse<Score>, UserId))| (rank, user, score.0);
+    (1..).zip(board).map(place).collect()
+}
+
+async fn top_of(database: &Database, time: UnixSeconds) -> Vec<(u64, UserId, Score)> {
+    let limit = LeaderboardLimit::new(50).unwrap();
+    let repository = database.repository();
+    let top = repository
+        .top_scores(guild(GUILD), time, limit)
+        .await
+        .unwrap();
+    let place = |entry: &ScoreEntry| (entry.rank, entry.user, entry.score);
+    top.iter().map(place).collect()
+}
+
+/// What another program has `done` to the members is seen at once by a leaderboard that shows any of
+/// them, found by a check, and seen everywhere after a round of maintenance.
+fn is_noticed(members: u64, done: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ranked(folder.path());
+    let path = config.path();
+    let time = at(MIDNIGHT + 3_000);
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        fill(&database, &mut Model::new(), members).await;
+        database.maintain().await.unwrap();
+        assert_eq!(check(&config).unwrap().findings, Vec::<String>::new());
+
+        raw(path, done);
+        let expected = board(path, time);
+        assert_eq!(
+            top_of(&database, time).await,
+            expected[..50.min(expected.len())]
+        );
+        let findings = check(&config).unwrap().findings;
+        assert!(
+            matches!(&findings[..], [one] if one.contains("guild 1 ")),
+            "{findings:?}"
+        );
+
+        database.maintain().await.unwrap();
+        assert_eq!(check(&config).unwrap().findings, Vec::<String>::new());
+        assert_eq!(
+            top_of(&database, time).await,
+            expected[..50.min(expected.len())]
+        );
+        let repository = database.repository();
+        let counts = repository.counts().await.unwrap();
+        assert_eq!(counts.members, expected.len() as u64);
+        for (position, user, _) in expected.iter().copied().step_by(101) {
+            let guild = guild(GUILD);
+            let rank = repository.score_rank(MemberKey { guild, user }, time);
+            let members = counts.members;
+            assert_eq!(rank.await.unwrap(), Some(Rank { position, members }));
+        }
+        database.close().await.unwrap();
+    });
+}
+
+#[test]
+fn members_that_another_program_removed_leave_the_ranks() {
+    // One in four, of the first places and of the others.
+    is_noticed(
+        1_000,
+        "DELETE FROM activity_meter WHERE (user_id >> 30) % 4 = 0",
+    );
+}
+
+#[test]
+fn members_that_another_program_removed_all_leave_the_ranks() {
+    is_noticed(300, "DELETE FROM activity_meter");
+}
+
+#[test]
+fn scores_that_another_program_lowered_change_the_ranks() {
+    is_noticed(
+        1_000,
+        "UPDATE activity_meter SET score = score / 2 WHERE (user_id >> 30) % 4 = 0",
+    );
+}
+
+#[test]
+fn times_that_another_program_changed_change_the_ranks() {
+    is_noticed(
+        1_000,
+        "UPDATE activity_meter SET last_msg = last_msg - 60 WHERE (user_id >> 30) % 4 = 0",
+    );
+}
+
+/// Of more members than a rank's maintenance takes in a step, most without a score left.
+#[test]
+fn members_without_a_score_that_another_program_removed_leave_the_ranks() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = ranked(folder.path());
+    let time = at(MIDNIGHT + 100_000);
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        fill(&database, &mut Model::new(), 1_000).await;
+        let event = message(member(GUILD, 1), time.get());
+        database.repository().record(event).await.unwrap();
+        database.maintain().await.unwrap();
+        assert_eq!(
+            query::<i64>(config.path(), "SELECT count(*) FROM activity_rank"),
+            1
+        );
+        raw(
+            config.path(),
+            "DELETE FROM activity_meter WHERE (user_id >> 30) BETWEEN 1 AND 600",
+        );
+        database.maintain().await.unwrap();
+        let repository = database.repository();
+        let last = repository.score_rank(member(GUILD, 1_000 << 30), time);
+        let (position, members) = (401, 401);
+        assert_eq!(last.await.unwrap(), Some(Rank { position, members }));
+        database.close().await.unwrap();
+    });
+}
+
+/// They would otherwise be few for ever to [`Config::rank_guilds_from`], or many.
+#[test]
+fn members_of_small_guilds_are_counted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = quick(folder.path());
+    on_runtime(async {
+        let database = Database::open(config.clone()).await.unwrap();
+        fill(&database, &mut Model::new(), 40).await;
+        raw(
+            config.path(),
+            "DELETE FROM activity_meter WHERE user_id % 2 = 0 AND user_id >> 30 > 30;
+             INSERT INTO activity_meter VALUES (2, 5, 1.0, 1700000000, 1)",
+        );
+        assert_eq!(check(&config).unwrap().findings.len(), 2);
+        database.maintain().await.unwrap();
+        assert_eq!(check(&config).unwrap().findings, Vec::<String>::new());
+        database.close().await.unwrap();
+    });
+    let members = |guild| format!("SELECT members FROM activity_guild WHERE guild_id = {guild}");
+    assert_eq!(query::<i64>(config.path(), &members(1)), 30);
+    assert_eq!(query::<i64>(config.path(), &members(2)), 1);
 }
