@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod clock;
 mod fault;
 pub mod inputs;
 pub mod processes;
@@ -16,6 +17,7 @@ use storage::faults::{Calls, Full, Power, Replay, Starve};
 use storage::memory::Memory;
 use storage::vfs::SharedMemory;
 
+pub use clock::ClockJumps;
 pub use fault::{Broken, Fault, Findings, Round};
 pub use report::{Failure, FaultReport, TortureReport, text};
 pub use rounds::run;
@@ -42,6 +44,7 @@ pub fn faults() -> Vec<Box<dyn Fault>> {
             executable: executable.clone(),
             acknowledge: Acknowledge::AfterCommit,
         }),
+        Box::new(ClockJumps { own_time: true }),
         Box::new(Histories {
             executable: executable.clone(),
         }),

@@ -199,6 +199,6 @@ fn rows<T>(
     clippy::disallowed_methods,
     reason = "the part of another program, which knows nothing of the adapter"
 )]
-pub(super) fn open(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
+pub(crate) fn open(database: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(database, flags)
 }

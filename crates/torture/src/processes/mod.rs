@@ -12,7 +12,7 @@ mod power_cut;
 
 pub use histories::{Histories, history};
 pub use kill::{Kill, START_WITHIN};
-pub(crate) use ledger::event;
+pub(crate) use ledger::{event, open};
 pub use linearizable::{Call, Operation, Said, Who, check};
 pub use load::Acknowledge;
 pub use lost_files::LostFiles;

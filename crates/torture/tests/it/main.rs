@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod calls;
 #[cfg(test)]
+mod clock;
+#[cfg(test)]
 mod full;
 #[cfg(test)]
 mod power;
