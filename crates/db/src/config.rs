@@ -50,7 +50,9 @@ pub enum Access {
     /// Reading and writing. Creates the file where there is none.
     #[default]
     ReadWrite,
-    /// Reading alone. Never creates or changes a file; writes fail with `ReadOnly`.
+    /// Reading alone. Never creates or changes a file, whoever reads, and needs no right to write;
+    /// writes fail with `ReadOnly`. The one exception is the rollback journal of a process without a
+    /// WAL that was killed: it is rolled back where that is allowed, and is an error elsewhere.
     ReadOnly,
 }
 
@@ -89,7 +91,9 @@ impl Durability {
 }
 
 impl Config {
-    /// The defaults, for the database at `path`.
+    /// The defaults, for the database at `path`, a file's path. `:memory:`, an empty path and URIs
+    /// (`file:`, `sqlite:`) are refused when the database is opened; tests use
+    /// `roas_domain::testing::MemoryRepository` or a file in a temporary folder.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self {
             path: path.into(),

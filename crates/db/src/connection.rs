@@ -7,7 +7,8 @@
 //! it, SQLite's included, and a neighbour may then commit over ours. Sizes and identities come from
 //! `fs::metadata`, which opens nothing.
 //!
-//! Paths are made absolute and are never read as URIs. Every setting is read back.
+//! Paths are made absolute and are never read as URIs; only the reading that leaves no trace makes one
+//! of a path (see `traceless`). Every setting is read back.
 
 use std::fs;
 use std::io;
@@ -41,7 +42,7 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 const CACHE_SIZE_KIB: i64 = -16 * 1024;
 
 /// Settings that every connection has. Some answer the new value and some do not: each is read back.
-const COMMON_SETTINGS: [(&str, i64); 6] = [
+pub(crate) const COMMON_SETTINGS: [(&str, i64); 6] = [
     ("foreign_keys", 1),
     ("trusted_schema", 0),
     ("cell_size_check", 1),
@@ -80,25 +81,6 @@ impl JournalMode {
         match self {
             Self::Wal => "wal",
             Self::Delete => "delete",
-        }
-    }
-}
-
-/// How a connection that only reads opens the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReaderMode {
-    /// Read-only, beside connections of others that keep the WAL and the shared memory alive.
-    Beside,
-    /// With the right to write, of which no use is made but to remove the WAL and the shared memory
-    /// that opening a cleanly closed database brings about.
-    Alone,
-}
-
-impl ReaderMode {
-    const fn flags(self) -> OpenFlags {
-        match self {
-            Self::Beside => OpenFlags::SQLITE_OPEN_READ_ONLY,
-            Self::Alone => OpenFlags::SQLITE_OPEN_READ_WRITE,
         }
     }
 }
@@ -176,6 +158,10 @@ impl ConnectionFactory {
     /// Whether the file may have several names, or be mounted as a file.
     pub(crate) const fn allows_aliases(&self) -> bool {
         self.allow_aliases
+    }
+
+    pub(crate) fn vfs(&self) -> Option<&str> {
+        self.vfs.as_deref()
     }
 
     pub(crate) const fn retry(&self) -> &RetryPolicy {
@@ -385,45 +371,14 @@ impl ConnectionFactory {
         Connection::open_in_memory()
     }
 
-    /// Opens a connection that only reads.
-    pub(crate) fn open_reader(&self, mode: ReaderMode) -> Result<Connection, OpenError> {
+    /// Opens a connection that only reads, beside a writer of this process.
+    pub(crate) fn open_reader(&self) -> Result<Connection, OpenError> {
         self.retrying("read", || {
-            let connection = self.open(mode.flags())?;
+            let connection = self.open(OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             self.apply(&connection, &COMMON_SETTINGS)?;
             self.apply(&connection, &[("query_only", 1)])?;
             Ok(connection)
         })
-    }
-
-    /// Opens a connection that reads a damaged file as far as it goes: with `writable_schema` SQLite
-    /// passes over a schema or a size that cannot be right, for which it refuses the file otherwise.
-    pub(crate) fn open_salvaging_reader(&self, mode: ReaderMode) -> Result<Connection, OpenError> {
-        self.retrying("read", || {
-            let connection = self.open(mode.flags())?;
-            for setting in ["writable_schema", "query_only"] {
-                connection.pragma_update(None, setting, 1)?;
-            }
-            connection.pragma_update(None, "trusted_schema", 0)?;
-            Ok(connection)
-        })
-    }
-
-    /// The mode in which a connection leaves no trace of itself: no file is created that stays, and
-    /// nothing is changed.
-    ///
-    /// A read-only connection to a database in WAL mode creates the WAL and the shared memory where
-    /// they are missing, and cannot remove them. Where a WAL is there already, somebody has the file
-    /// open or died with it; then a read-only connection creates nothing, and moves nothing out of
-    /// it when it closes. Where a rollback journal is there, whoever died with it left half a
-    /// transaction in the file, which only a connection that may write can roll back.
-    pub(crate) fn traceless_mode(&self) -> ReaderMode {
-        let beside = |suffix| fs::metadata(with_suffix(&self.path, suffix)).is_ok();
-        let writable = fs::metadata(&self.path).is_ok_and(|file| !file.permissions().readonly());
-        if writable && (beside("-journal") || !beside("-wal")) {
-            ReaderMode::Alone
-        } else {
-            ReaderMode::Beside
-        }
     }
 
     /// Runs `attempt` under the policy, with the busy handler's budget set.
@@ -511,14 +466,24 @@ impl ConnectionFactory {
         Ok(())
     }
 
-    fn open(&self, access: OpenFlags) -> Result<Connection, AttemptError> {
+    pub(crate) fn open(&self, access: OpenFlags) -> Result<Connection, AttemptError> {
+        self.open_as(&self.path, access, self.vfs())
+    }
+
+    /// As [`open`](Self::open), by the name that SQLite is to know the file by.
+    pub(crate) fn open_as(
+        &self,
+        name: &Path,
+        access: OpenFlags,
+        vfs: Option<&str>,
+    ) -> Result<Connection, AttemptError> {
         self.refuse_lost_database()?;
         // A connection is used by one thread at a time; the path has no symbolic link left in it.
         let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         #[expect(clippy::disallowed_methods, reason = "this is the connection factory")]
-        let mut connection = match &self.vfs {
-            Some(vfs) => Connection::open_with_flags_and_vfs(&self.path, flags, vfs.as_str())?,
-            None => Connection::open_with_flags(&self.path, flags)?,
+        let mut connection = match vfs {
+            Some(vfs) => Connection::open_with_flags_and_vfs(name, flags, vfs)?,
+            None => Connection::open_with_flags(name, flags)?,
         };
         // First of all: every other statement may meet a lock.
         busy::install(&mut connection)?;
@@ -578,7 +543,7 @@ impl ConnectionFactory {
         Ok(JournalMode::Delete)
     }
 
-    fn apply(
+    pub(crate) fn apply(
         &self,
         connection: &Connection,
         settings: &[(&'static str, i64)],

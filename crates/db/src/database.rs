@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::config::{Access, Config};
-use crate::connection::{ConnectionFactory, JournalMode, ReaderMode, Writers};
+use crate::connection::{ConnectionFactory, JournalMode, Writers};
 use crate::error::{Ending, OpenError};
 use crate::files::wal_path;
 use crate::identity::OpenFiles;
@@ -25,6 +25,7 @@ use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
 use crate::reader::{ReaderPool, runtime_or};
 use crate::repository::{SqliteActivityRepository, WriteHandle};
+use crate::traceless::ReadConnection;
 use crate::wal::backpressure::{Backpressure, default_limit_bytes};
 use crate::writer::{self, WorkerConfig, Writer, WriterStats};
 
@@ -182,13 +183,12 @@ impl Database {
                 source,
             }
         };
-        let first = factory.open_reader(ReaderMode::Beside)?;
+        let first = ReadConnection::plain(factory.open_reader()?);
         // A handle that somebody keeps beyond the end must not keep the file claimed.
         let reading = factory.clone().unclaimed();
         let ending = Ending::default();
         let readers = Arc::new(ReaderPool::new(
             reading,
-            ReaderMode::Beside,
             config.readers,
             first,
             runtime.clone(),
@@ -274,22 +274,15 @@ impl Database {
             }
             Contents::Ours => {}
         }
-        let mode = factory.traceless_mode();
-        let first = factory.open_reader(mode)?;
+        let first = factory.retrying("read", || factory.open_reading())?;
         let journal_mode = first
-            .pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0))
+            .journal_mode()
             .map_err(|error| factory.sqlite_error("read", error))?;
-        let journal_mode = if journal_mode == "wal" {
-            JournalMode::Wal
-        } else {
-            JournalMode::Delete
-        };
         let files = OpenFiles::of_readers(&factory, journal_mode)?;
         let ending = Ending::default();
         let info = info(&factory, config, journal_mode, status.version);
         let readers = ReaderPool::new(
             factory,
-            mode,
             config.readers,
             first,
             runtime.clone(),

@@ -140,6 +140,15 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
     },
+    /// A WAL or a rollback journal has to be brought into the database before it can be read, which
+    /// takes the right to write there.
+    #[error("`{}` is of somebody who was stopped while writing, and `{}` cannot be read without bringing it in, which takes the right to write there: copy both to a folder of your own, and read them there", beside.display(), path.display())]
+    NeedsRecovery {
+        /// The path.
+        path: PathBuf,
+        /// The WAL or the journal.
+        beside: PathBuf,
+    },
     /// The file is not a SQLite database.
     #[error("`{}` is not a SQLite database; it was left untouched", path.display())]
     NotADatabase {

@@ -202,6 +202,17 @@ impl OpenFiles {
         }
     }
 
+    /// From now on there is a WAL, where there was none: a connection has it open.
+    pub(crate) fn have_wal(&self) {
+        let mut expected = self.expected.lock().unwrap_or_else(PoisonError::into_inner);
+        if expected.beside.is_none()
+            && let Ok(found) = Identities::at(&self.database, true)
+            && found.database == expected.database
+        {
+            *expected = found;
+        }
+    }
+
     /// Whether the database itself is at its path.
     pub(crate) fn has_database(&self) -> bool {
         self.is_moved(&self.expected()).is_ok()

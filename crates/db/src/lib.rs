@@ -21,8 +21,10 @@ mod repository;
 #[cfg(test)]
 mod schedules;
 mod sql;
+mod sqlite_file;
 mod sync;
 mod takeover;
+mod traceless;
 mod wal;
 mod writer;
 // Not within the writer: `schedules` compiles that once more.

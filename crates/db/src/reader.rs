@@ -22,13 +22,16 @@ use rusqlite::Connection;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::Semaphore;
 
-use crate::connection::{ConnectionFactory, ReaderMode};
-use crate::error::{Ending, Failure, busy_error, ended_by_itself, is_contended, repository_error};
+use crate::connection::ConnectionFactory;
+use crate::error::{
+    Ending, Failure, OpenError, busy_error, ended_by_itself, is_contended, repository_error,
+};
 use crate::identity::{Fault, Identities, Lease, OpenFiles};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
-use crate::lock::retry::{Retry, RetryError};
+use crate::lock::retry::{Exhausted, Retry, RetryError};
 use crate::migration::schema_changed;
+use crate::traceless::{ReadConnection, disturbed};
 
 /// SQLite's instructions between two looks at how many a query has had.
 const INSTRUCTIONS_PER_LOOK: i32 = 1_000;
@@ -47,14 +50,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// A connection, and what says that it is open.
 #[derive(Debug)]
 struct Reader {
-    connection: Connection,
+    connection: ReadConnection,
     lease: Lease,
 }
 
 #[derive(Debug)]
 pub(crate) struct ReaderPool {
     factory: ConnectionFactory,
-    mode: ReaderMode,
     size: u32,
     /// The runtime that the database was opened in, for callers outside any.
     runtime: Handle,
@@ -73,21 +75,20 @@ impl ReaderPool {
     /// read is known before anyone asks.
     pub(crate) fn new(
         factory: ConnectionFactory,
-        mode: ReaderMode,
         size: usize,
-        first: Connection,
+        first: ReadConnection,
         runtime: Handle,
         ending: Ending,
         files: Arc<OpenFiles>,
     ) -> Self {
-        let first = files.lease().map(|lease| Reader {
+        let lease = files.lease().filter(|_| first.can_be_kept());
+        let first = lease.map(|lease| Reader {
             connection: first,
             lease,
         });
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         Self {
             factory,
-            mode,
             size,
             runtime,
             ending,
@@ -171,11 +172,16 @@ impl ReaderPool {
             looks += 1;
             looks >= LOOKS
         };
-        let limited = connection.progress_handler(INSTRUCTIONS_PER_LOOK, Some(is_long));
+        let limited = connection
+            .connection_mut()
+            .progress_handler(INSTRUCTIONS_PER_LOOK, Some(is_long));
         let value = limited.and_then(|()| in_one_transaction(&connection, query));
         // What was read of files that were lost meanwhile may be of others.
         let is_good = !self.files.is_stale(&lease);
-        if connection.progress_handler(0, None::<fn() -> bool>).is_ok() {
+        let unlimited = connection
+            .connection_mut()
+            .progress_handler(0, None::<fn() -> bool>);
+        if unlimited.is_ok() {
             self.put_back(Reader { connection, lease });
         }
         value.ok().filter(|_| is_good)
@@ -212,13 +218,9 @@ impl ReaderPool {
                 None => {}
             }
             if let Some(lease) = self.files.lease() {
-                let connection = self
-                    .factory
-                    .for_request(since)
-                    .open_reader(self.mode)
-                    .map_err(|error| {
-                        RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
-                    })?;
+                let connection = self.open(since).map_err(|error| {
+                    RepositoryError::with_source(error.kind(), format!("cannot {doing}"), error)
+                })?;
                 return Ok(Reader { connection, lease });
             }
             if self.looked.is_some() && self.files.are_closed() {
@@ -242,26 +244,52 @@ impl ReaderPool {
         }
     }
 
+    fn open(&self, since: Instant) -> Result<ReadConnection, OpenError> {
+        let factory = self.factory.for_request(since);
+        if self.files.have_writer() {
+            return factory.open_reader().map(ReadConnection::plain);
+        }
+        let connection = factory.retrying("read", || factory.open_reading())?;
+        if connection.can_be_kept() {
+            self.files.have_wal();
+        }
+        Ok(connection)
+    }
+
     fn query<T>(
         &self,
         since: Instant,
         doing: &'static str,
         query: impl Fn(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, RepositoryError> {
+        let mut attempts = 0;
         loop {
+            attempts += 1;
             let reader = self.take(since, doing)?;
             let answer = self.query_on(&reader, since, doing, &query);
             // What was read of files that were lost meanwhile may be of others.
-            if !self.files.is_stale(&reader.lease) {
-                return match answer {
-                    Ok(answer) => {
-                        self.put_back(reader);
-                        answer
-                    }
-                    // Not put back: the next reader opens a fresh one.
-                    Err(error) => Err(error),
-                };
+            if self.files.is_stale(&reader.lease) {
+                continue;
             }
+            if !reader.connection.was_undisturbed() {
+                let exhausted = Exhausted {
+                    waited: since.elapsed(),
+                    attempts,
+                };
+                if exhausted.waited < self.factory.retry().deadline() {
+                    continue;
+                }
+                let holder = LockHolder::of(self.factory.path());
+                return Err(busy_error(exhausted, holder.as_ref(), disturbed().into()));
+            }
+            return match answer {
+                Ok(answer) => {
+                    self.put_back(reader);
+                    answer
+                }
+                // Not put back: the next reader opens a fresh one.
+                Err(error) => Err(error),
+            };
         }
     }
 
@@ -300,7 +328,10 @@ impl ReaderPool {
     fn put_back(&self, reader: Reader) {
         // Under the lock that `close` takes, so that no connection slips in behind it.
         let mut idle = self.lock_idle();
-        if !self.permits.is_closed() && !self.files.is_stale(&reader.lease) {
+        if reader.connection.can_be_kept()
+            && !self.permits.is_closed()
+            && !self.files.is_stale(&reader.lease)
+        {
             idle.push(reader);
         }
     }
@@ -376,10 +407,10 @@ mod tests {
         let config = Config::new(folder.path().join("roas.db")).retry(policy);
         migrate(&config).unwrap();
         let factory = ConnectionFactory::new(&config).unwrap();
-        let first = factory.open_reader(ReaderMode::Alone).unwrap();
+        let first = ReadConnection::plain(factory.open_reader().unwrap());
         let (runtime, ending) = (Handle::current(), Ending::default());
         let files = files(&factory);
-        let pool = ReaderPool::new(factory, ReaderMode::Alone, 1, first, runtime, ending, files);
+        let pool = ReaderPool::new(factory, 1, first, runtime, ending, files);
         pool.lock_idle().clear();
         let neighbour = pool.factory.open_plain().unwrap();
         neighbour
@@ -403,17 +434,11 @@ mod tests {
         let config = Config::new(folder.join("roas.db"));
         migrate(&config).unwrap();
         let factory = ConnectionFactory::new(&config).unwrap();
-        let first = factory.open_reader(ReaderMode::Alone).unwrap();
+        let first = ReadConnection::plain(factory.open_reader().unwrap());
         let (runtime, ending) = (Handle::current(), Ending::default());
         let files = files(&factory);
         Arc::new(ReaderPool::new(
-            factory,
-            ReaderMode::Alone,
-            size,
-            first,
-            runtime,
-            ending,
-            files,
+            factory, size, first, runtime, ending, files,
         ))
     }
 

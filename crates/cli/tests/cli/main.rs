@@ -9,6 +9,7 @@ mod files;
 mod gateway;
 mod ingest;
 mod legacy;
+mod other_users;
 mod reports;
 mod support;
 mod usage;

@@ -12,7 +12,7 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::admin::integrity::{Integrity, is_damage};
 use crate::admin::progress::{Phase, Watcher};
 use crate::config::Config;
-use crate::connection::{ConnectionFactory, refuse_pathless, unless_interrupted};
+use crate::connection::{AttemptError, ConnectionFactory, refuse_pathless, unless_interrupted};
 use crate::error::{OpenError, is_full};
 use crate::files::with_suffix;
 use crate::files::{belongs_to_database, is_side_file, sync_folder};
@@ -203,44 +203,11 @@ pub(crate) fn fill(
     partial: &Partial,
     watcher: &Watcher,
 ) -> Result<(u64, Contents), OpenError> {
-    let source = factory.open_reader(factory.traceless_mode())?;
-    let error = |error| factory.sqlite_error("copy", error);
-    // One transaction from the first page to the last: what others commit meanwhile neither shows up
-    // nor makes the copy start over.
-    factory.retrying("copy", || {
-        source.execute_batch("BEGIN")?;
-        source
-            .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-            .inspect_err(|_| {
-                let _ = source.execute_batch("ROLLBACK");
-            })?;
-        Ok(())
-    })?;
     let to = factory.at(partial.path())?;
     let mut target = to.open_plain()?;
-    {
-        let backup = Backup::new(&source, &mut target).map_err(error)?;
-        loop {
-            factory.check_interrupt()?;
-            let step = backup.step(PAGES_PER_STEP).map_err(|error| {
-                // What is written to is the copy; what is damaged, or locked, is the original.
-                let of = if is_full(&error) { &to } else { factory };
-                of.sqlite_error("copy", error)
-            })?;
-            let progress = backup.progress();
-            let total = u64::try_from(progress.pagecount).unwrap_or(0);
-            let left = u64::try_from(progress.remaining).unwrap_or(0);
-            watcher.tell(Phase::Copying, total.saturating_sub(left), total);
-            match step {
-                StepResult::Done => break,
-                StepResult::Busy | StepResult::Locked => {
-                    std::thread::sleep(Duration::from_millis(10));
-                }
-                _ => {}
-            }
-        }
-    }
-    drop(source);
+    factory.reading("copy", |source| {
+        copy_pages((factory, source), (&to, &mut target), watcher)
+    })?;
     // A file by itself: what reads it later needs no right to create a WAL beside it.
     to.retrying("copy", || {
         target
@@ -255,6 +222,40 @@ pub(crate) fn fill(
         .map_err(|(_, error)| to.sqlite_error("close", error))?;
     let bytes = std::fs::metadata(partial.path()).map_or(0, |file| file.len());
     Ok((bytes, contents))
+}
+
+/// Copies one committed state.
+fn copy_pages(
+    (original, source): (&ConnectionFactory, &Connection),
+    (copy, target): (&ConnectionFactory, &mut Connection),
+    watcher: &Watcher,
+) -> Result<(), AttemptError> {
+    // One transaction from the first page to the last: what others commit meanwhile neither shows up
+    // nor makes the copy start over.
+    source.execute_batch("BEGIN")?;
+    source.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    // From here on nothing fails for a lock of the source, so that the copy is not begun again.
+    let backup =
+        Backup::new(source, target).map_err(|error| original.sqlite_error("copy", error))?;
+    loop {
+        original.check_interrupt()?;
+        let step = backup.step(PAGES_PER_STEP).map_err(|error| {
+            // What is written to is the copy; what is damaged, or locked, is the original.
+            let of = if is_full(&error) { copy } else { original };
+            of.sqlite_error("copy", error)
+        })?;
+        let progress = backup.progress();
+        let total = u64::try_from(progress.pagecount).unwrap_or(0);
+        let left = u64::try_from(progress.remaining).unwrap_or(0);
+        watcher.tell(Phase::Copying, total.saturating_sub(left), total);
+        match step {
+            StepResult::Done => return Ok(()),
+            StepResult::Busy | StepResult::Locked => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Fails where a copy of `original` is damaged. It was copied page for page, so the original is.

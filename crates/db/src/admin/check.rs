@@ -71,8 +71,7 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
             path: report.path.clone(),
         });
     }
-    let connection = factory.open_reader(factory.traceless_mode())?;
-    let found = factory.retrying("check", || {
+    let found = factory.checking(|connection| {
         let transaction = connection.unchecked_transaction()?;
         let Integrity { damage, unchecked } = Integrity::of(&transaction)?;
         let unchecked = unchecked
@@ -87,7 +86,6 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
             .collect::<Vec<_>>())
     })?;
     report.findings.extend(found);
-    drop(connection);
     match status(factory) {
         Ok((status, obstacle)) => {
             report.contents = Some(status.contents);
@@ -107,8 +105,8 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
                 .findings
                 .extend(obstacle.map(|obstacle| obstacle.to_string()));
             if has_our_tables {
-                let connection = factory.open_reader(factory.traceless_mode())?;
-                let invalid = factory.retrying("check", || Ok(invalid_rules(&connection)?))?;
+                let invalid =
+                    factory.reading("check", |connection| Ok(invalid_rules(connection)?))?;
                 report
                     .findings
                     .extend(invalid.iter().map(ToString::to_string));

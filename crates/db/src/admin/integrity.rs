@@ -130,11 +130,13 @@ pub(crate) fn diagnose(factory: &ConnectionFactory, error: &OpenError) -> Vec<St
         error => error.to_string(),
     };
     let mut details = Integrity::default();
-    if matches!(error, OpenError::Damaged { .. } | OpenError::Sqlite { .. })
-        && let Ok(connection) = factory.open_salvaging_reader(factory.traceless_mode())
-    {
+    if matches!(error, OpenError::Damaged { .. } | OpenError::Sqlite { .. }) {
         // As far as it goes: why the file cannot be read is said already.
-        let _ = details.check(&connection);
+        let _ = factory.salvaging(|connection| {
+            details = Integrity::default();
+            let _ = details.check(connection);
+            Ok(())
+        });
     }
     std::iter::once(cause).chain(details.damage).collect()
 }

@@ -67,7 +67,7 @@ impl Wait {
 
 /// Makes `connection` wait for locks by this module's rule.
 pub(crate) fn install(connection: &mut Connection) -> rusqlite::Result<()> {
-    connection.busy_handler(Some(on_busy as fn(i32) -> bool))
+    connection.busy_handler(Some(poll as fn(i32) -> bool))
 }
 
 /// Lets the next statements of the calling thread wait for locks for `budget`, all together: what
@@ -84,7 +84,8 @@ pub(crate) fn take_waited() -> Waited {
     WAIT.with_borrow_mut(|wait| std::mem::take(&mut wait.spent))
 }
 
-fn on_busy(count: i32) -> bool {
+/// Sleeps before another poll for a lock, the `count`-th of this wait; `false` where the time is up.
+pub(crate) fn poll(count: i32) -> bool {
     let sleep = WAIT.with_borrow_mut(|wait| wait.next_sleep(count, Instant::now()));
     let Some(sleep) = sleep else { return false };
     let before = Instant::now();

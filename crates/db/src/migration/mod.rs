@@ -316,11 +316,10 @@ fn refuse_obstacles(
     if before.version > 0 || matches!(before.contents, Contents::Missing | Contents::Empty) {
         return Ok(());
     }
-    let connection = factory.open_reader(factory.traceless_mode())?;
-    let mut objects = factory.retrying("read", || {
+    let mut objects = factory.reading("read", |connection| {
         // Whatever the version to stop at: the writer's statements need the latest.
         Ok(foreign::examine(
-            &connection,
+            connection,
             &due(before.version, latest()),
         )?)
     })?;
@@ -559,8 +558,7 @@ pub(crate) fn status(
 ) -> Result<(MigrationStatus, Option<Obstacle>), OpenError> {
     let path = factory.path().to_owned();
     let (contents, applied, obstacle) = if fs::metadata(&path).is_ok() {
-        let connection = factory.open_reader(factory.traceless_mode())?;
-        factory.retrying("read", || {
+        factory.reading("read", |connection| {
             // One transaction, so that all answers are of one state.
             let transaction = connection.unchecked_transaction()?;
             let contents = legacy::inspect(&transaction)?;

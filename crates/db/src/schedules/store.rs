@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tempfile::TempDir;
 
 use crate::config::{Config, Durability};
-use crate::connection::{ConnectionFactory, JournalMode, ReaderMode};
+use crate::connection::{ConnectionFactory, JournalMode};
 use crate::identity::{FileIdentity, Identities};
 use crate::migration::migrate;
 
@@ -37,7 +37,7 @@ impl Store {
             journal_mode,
             files,
             other_files: files.with_database(another_file),
-            reader: Mutex::new(factory.open_reader(ReaderMode::Beside).unwrap()),
+            reader: Mutex::new(factory.open_reader().unwrap()),
             guilds: AtomicU64::new(1),
             factory,
             _folder: folder,

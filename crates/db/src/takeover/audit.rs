@@ -170,26 +170,27 @@ fn look_through(factory: &ConnectionFactory, audit: &mut Audit) -> Result<(), Op
     audit.contents = Some(status.contents);
     audit.version = status.version;
     audit.pending = status.pending;
-    let connection = factory.open_reader(factory.traceless_mode())?;
-    factory.retrying("read", || {
-        let Integrity { damage, unchecked } = Integrity::of(&connection)?;
-        audit.damage = size_fault(factory, &connection)?
+    let unread = audit.clone();
+    factory.checking(|connection| {
+        *audit = unread.clone();
+        let Integrity { damage, unchecked } = Integrity::of(connection)?;
+        audit.damage = size_fault(factory, connection)?
             .into_iter()
             .chain(damage)
             .collect();
         audit.unchecked = unchecked;
-        audit.foreign_objects = foreign::examine(&connection, &due(audit.version, latest()))?;
+        audit.foreign_objects = foreign::examine(connection, &due(audit.version, latest()))?;
         match audit.contents {
             Some(Contents::Legacy(kind)) => {
                 // Copy, rows, and the temporary tables.
                 audit.disk_needed_bytes = 4 * audit.database_bytes;
-                legacy_rows(&connection, kind, audit).and_then(|()| {
-                    audit.comparison = compare(&connection, factory.now())?;
+                legacy_rows(connection, kind, audit).and_then(|()| {
+                    audit.comparison = compare(connection, factory.now())?;
                     Ok(())
                 })
             }
-            Some(Contents::Ours) => own_rows(&connection, audit).and_then(|()| {
-                audit.since_takeover = SinceTakeover::read(&connection, factory.now())?;
+            Some(Contents::Ours) => own_rows(connection, audit).and_then(|()| {
+                audit.since_takeover = SinceTakeover::read(connection, factory.now())?;
                 Ok(())
             }),
             _ => Ok(()),

@@ -101,8 +101,7 @@ pub fn since_takeover(config: &Config) -> Result<Option<SinceTakeover>, OpenErro
             path: factory.path().to_owned(),
         });
     }
-    let connection = factory.open_reader(factory.traceless_mode())?;
-    factory.retrying("read", || {
+    factory.reading("read", |connection| {
         let transaction = connection.unchecked_transaction()?;
         Ok(SinceTakeover::read(&transaction, factory.now())?)
     })

@@ -16,7 +16,7 @@ use std::ptr;
 
 use rusqlite::{Connection, ffi};
 
-use super::sync::{WalFile, succeeded};
+use crate::sqlite_file::{SqliteFile, succeeded};
 
 /// Bytes of a WAL's header, and of the header of each of its frames.
 const WAL_HEADER: u64 = 32;
@@ -118,7 +118,7 @@ impl WalIndex {
         if self.frames == 0 {
             return Ok(true);
         }
-        let wal = WalFile::of(connection)?;
+        let wal = SqliteFile::wal(connection)?;
         let mut header = [0; 32];
         if wal.len()? < self.end() || !wal.read(0, &mut header)? || header[16..24] != self.salts {
             return Ok(false);
@@ -145,7 +145,7 @@ impl WalIndex {
     /// Where the WAL cannot be read.
     pub(crate) fn is_of_wal_of(&self, connection: &Connection) -> rusqlite::Result<bool> {
         if self.frames == 0 {
-            return Ok(WalFile::of(connection)?.len()? == 0);
+            return Ok(SqliteFile::wal(connection)?.len()? == 0);
         }
         self.is_in_wal_of(connection, None)
     }
@@ -163,7 +163,7 @@ impl WalIndex {
         if self.frames == 0 {
             return Ok(true);
         }
-        let wal = WalFile::of(connection)?;
+        let wal = SqliteFile::wal(connection)?;
         let mut header = [0; 32];
         if !wal.read(0, &mut header)? || header[16..24] != self.salts {
             return Ok(false);

@@ -67,6 +67,25 @@ fn a_reference_that_cannot_match_is_a_finding_about_its_table() {
     assert!(history.contains("version 1"), "{history}");
 }
 
+/// SQLite does not look at constraints where it may not write.
+#[test]
+fn a_broken_constraint_is_found_in_a_closed_file_and_beside_a_bot() {
+    let (folder, config) = with_foreign(
+        "CREATE TABLE t (n CHECK (n > 0)); PRAGMA ignore_check_constraints = ON;
+         INSERT INTO t VALUES (-1)",
+    );
+    let finding = ["CHECK constraint failed in t"];
+    assert_eq!(check(&config).unwrap().findings, finding);
+    let bot = on_runtime(Database::open(config.clone())).unwrap();
+    assert_eq!(check(&config).unwrap().findings, finding);
+    on_runtime(bot.close()).unwrap();
+    let files = std::fs::read_dir(folder.path()).unwrap();
+    assert!(!files.into_iter().any(|file| {
+        let name = file.unwrap().file_name();
+        name.to_str().unwrap().ends_with("-wal")
+    }));
+}
+
 /// An index, a column or a constraint that needs what only another program has.
 #[test]
 fn a_table_that_sqlite_cannot_check_is_a_finding_and_stops_neither_check_nor_copy() {

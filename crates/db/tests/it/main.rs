@@ -25,4 +25,5 @@ mod resources;
 mod schema_change;
 mod shutdown;
 mod support;
+mod traceless;
 mod written_files;
