@@ -111,7 +111,7 @@ fn look_through(factory: &ConnectionFactory, report: &mut CheckReport) -> Result
                     .findings
                     .extend(invalid.iter().map(ToString::to_string));
                 if status.version == status.latest {
-                    let differences = factory.retrying("check the ranks", || {
+                    let differences = factory.reading("check the ranks", |connection| {
                         let transaction = connection.unchecked_transaction()?;
                         Ok(rank::differences(&transaction)?)
                     })?;
