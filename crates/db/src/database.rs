@@ -20,7 +20,7 @@ use crate::lock::holder::LockHolder;
 use crate::lock::neighbours::{Neighbour, neighbours};
 use crate::lock::retry::RetryPolicy;
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
-use crate::metrics::Meters;
+use crate::metrics::DbMetrics;
 use crate::migration::Contents;
 use crate::migration::{self, MigrateOptions, MigrationName};
 use crate::reader::{ReaderPool, runtime_or};
@@ -124,7 +124,7 @@ impl Database {
             return Err(OpenError::NoRuntime { path });
         };
         // Here, because a recorder may be the calling thread's alone.
-        let meters = Meters::new(path.display().to_string());
+        let meters = DbMetrics::new(path.display().to_string());
         let open = move || match config.access {
             Access::ReadWrite => Self::open_for_writing(&config, runtime, meters),
             Access::ReadOnly => Self::open_for_reading(&config, runtime),
@@ -152,7 +152,7 @@ impl Database {
     fn open_for_writing(
         config: &Config,
         runtime: Handle,
-        meters: Meters,
+        meters: DbMetrics,
     ) -> Result<Self, OpenError> {
         let factory = ConnectionFactory::new(config)?.claimed()?;
         migration::require_writable(&factory)?;
@@ -197,7 +197,7 @@ impl Database {
         ));
 
         let wal_limit_bytes = wal_limit_bytes(config, &factory);
-        let (wal_watch, jobs, maintenance) =
+        let (wal_monitor, jobs, maintenance) =
             maintenance::channel(Backpressure::new(wal_limit_bytes));
         let (writer, worker) = writer::pair(
             WorkerConfig {
@@ -207,7 +207,7 @@ impl Database {
                 readers: Arc::downgrade(&readers),
                 batch_limit: config.batch_limit,
                 clock: Arc::clone(&config.clock),
-                wal_watch,
+                wal_monitor,
                 runtime: runtime.clone(),
                 meters: meters.clone(),
                 ending: ending.clone(),

@@ -20,11 +20,11 @@ use crate::identity::{Fault, Lease, OpenFiles};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Retry, RetryError};
-use crate::metrics::{By, Meters, as_f64};
+use crate::metrics::{By, DbMetrics, as_f64};
 use crate::rank::{self, Health};
 use crate::sql;
 use crate::wal::backpressure::Backpressure;
-use crate::wal::checkpoint::{CopyingTurn, WalState, WalWatch};
+use crate::wal::checkpoint::{CheckpointMutex, WalMonitor, WalState};
 use crate::wal::index::WalIndex;
 use crate::writer::{RankTask, Work, Writer};
 
@@ -72,17 +72,17 @@ pub(crate) enum Job {
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     jobs: Receiver<Job>,
-    copying: CopyingTurn,
+    copying: CheckpointMutex,
 }
 
 /// The writer's eye on the WAL, a sender for whoever asks for a round, and the thread's side.
-pub(crate) fn channel(backpressure: Backpressure) -> (WalWatch, SyncSender<Job>, Maintenance) {
+pub(crate) fn channel(backpressure: Backpressure) -> (WalMonitor, SyncSender<Job>, Maintenance) {
     let (sender, jobs) = sync_channel(JOBS);
     let asker = sender.clone();
     // A full queue holds such a request already; without the thread, the writer copies alone.
     let ask = move || drop(asker.try_send(Job::Checkpoint));
-    let copying = CopyingTurn::default();
-    let watch = WalWatch::new(backpressure, copying.clone(), ask);
+    let copying = CheckpointMutex::default();
+    let watch = WalMonitor::new(backpressure, copying.clone(), ask);
     (watch, sender, Maintenance { jobs, copying })
 }
 
@@ -96,7 +96,7 @@ pub(crate) struct MaintenanceConfig {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) remember_events_for: Duration,
     pub(crate) rank_guilds_from: u64,
-    pub(crate) meters: Meters,
+    pub(crate) meters: DbMetrics,
 }
 
 impl Maintenance {

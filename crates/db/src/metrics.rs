@@ -61,7 +61,7 @@ pub(crate) enum By {
 
 /// The handles of one open database, made once. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Meters {
+pub(crate) struct DbMetrics {
     pub(crate) queue_depth: Gauge,
     pub(crate) queue_wait: Histogram,
     pub(crate) transaction_events: Histogram,
@@ -86,7 +86,7 @@ struct Checkpoints {
     failed: Counter,
 }
 
-impl Meters {
+impl DbMetrics {
     /// Handles from the recorder that the calling thread sees.
     pub(crate) fn new(database: impl Into<SharedString>) -> Self {
         describe();
@@ -167,9 +167,9 @@ impl Meters {
     }
 }
 
-impl std::fmt::Debug for Meters {
+impl std::fmt::Debug for DbMetrics {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Meters").finish_non_exhaustive()
+        f.debug_struct("DbMetrics").finish_non_exhaustive()
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
     fn a_checkpoint_counts_to_its_result_and_a_wal_is_held_back_since_the_first_that_was() {
         let recorder = DebuggingRecorder::new();
         let snapshotter = recorder.snapshotter();
-        let meters = metrics::with_local_recorder(&recorder, || Meters::new("roas.db"));
+        let meters = metrics::with_local_recorder(&recorder, || DbMetrics::new("roas.db"));
         let start = Instant::now();
         let wal = |frames, copied| Some(WalState { frames, copied });
         for (at, by, wal, result, held_back) in [
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn a_retry_counts_to_its_policy_alone() {
         let recorder = DebuggingRecorder::new();
-        let meters = metrics::with_local_recorder(&recorder, || Meters::new("roas.db"));
+        let meters = metrics::with_local_recorder(&recorder, || DbMetrics::new("roas.db"));
         meters.retried(&RetryPolicy::conservative());
         let told = told(&recorder.snapshotter());
         let of_retries = told.iter().filter(|(key, _)| key.name() == RETRIES);

@@ -45,7 +45,7 @@ const LOOKS: u32 = 16;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How often a query looks whether files that are lost are found again.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// A connection, and what says that it is open.
 #[derive(Debug)]
@@ -240,7 +240,7 @@ impl ReaderPool {
                     ),
                 ));
             }
-            std::thread::sleep(LOOK_AGAIN);
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 

@@ -4,4 +4,4 @@ pub(crate) mod busy;
 pub(crate) mod holder;
 pub(crate) mod neighbours;
 pub(crate) mod retry;
-pub(crate) mod turns;
+pub(crate) mod writer_lock;

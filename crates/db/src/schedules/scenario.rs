@@ -18,7 +18,7 @@ use super::sync;
 use super::writer::{Work, WorkerConfig, Writer, pair};
 use crate::identity::OpenFiles;
 use crate::maintenance;
-use crate::metrics::Meters;
+use crate::metrics::DbMetrics;
 use crate::wal::backpressure::Backpressure;
 
 /// What a caller does with its call.
@@ -139,7 +139,7 @@ impl Scenario {
     }
 
     fn play(&self, store: &Store, guild: u64) -> Vec<Outcome> {
-        let (wal_watch, _, _) = maintenance::channel(Backpressure::new(u64::MAX));
+        let (wal_monitor, _, _) = maintenance::channel(Backpressure::new(u64::MAX));
         let config = WorkerConfig {
             factory: store.factory.clone(),
             journal_mode: store.journal_mode,
@@ -154,11 +154,11 @@ impl Scenario {
             readers: Weak::new(),
             batch_limit: self.batch_limit,
             clock: Arc::new(ManualClock::new(at(MIDNIGHT))),
-            wal_watch,
+            wal_monitor,
             runtime: sync::Handle {
                 ends: self.runtime_ends,
             },
-            meters: Meters::new("roas.db"),
+            meters: DbMetrics::new("roas.db"),
             ending: crate::error::Ending::default(),
         };
         let (writer, worker) = pair(config, self.queue_capacity);

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, Row, ffi};
 
-use crate::metrics::{By, Meters};
+use crate::metrics::{By, DbMetrics};
 use crate::wal;
 use crate::wal::backpressure::Backpressure;
 use crate::wal::index::WalIndex;
@@ -105,9 +105,9 @@ fn may_copy(connection: &Connection) -> rusqlite::Result<bool> {
 /// Which of the threads of one database may checkpoint. SQLite refuses a checkpoint beside another
 /// at once, and asks no busy handler: who is to come after the other waits here instead.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct CopyingTurn(Arc<Mutex<()>>);
+pub(crate) struct CheckpointMutex(Arc<Mutex<()>>);
 
-impl CopyingTurn {
+impl CheckpointMutex {
     /// Waits until the other thread's checkpoint has ended.
     pub(crate) fn wait(&self) -> MutexGuard<'_, ()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,30 +124,30 @@ impl CopyingTurn {
 }
 
 /// The writer's eye on the WAL.
-pub(crate) struct WalWatch {
+pub(crate) struct WalMonitor {
     /// Asks for a checkpoint by somebody else, without waiting.
     ask: Box<dyn Fn() + Send>,
     /// The WAL's length when the writer last helped, so that a reader that keeps the WAL from
     /// being copied whole does not cost a checkpoint with every commit.
-    helped_at: i64,
+    checkpointed_at: i64,
     backpressure: Backpressure,
     /// The WAL's length after the transaction before.
     frames: i64,
     /// Whether it was logged that the writer is slowed down.
     is_logged: bool,
-    turn: CopyingTurn,
+    turn: CheckpointMutex,
 }
 
-impl WalWatch {
+impl WalMonitor {
     pub(crate) fn new(
         backpressure: Backpressure,
-        turn: CopyingTurn,
+        turn: CheckpointMutex,
         ask: impl Fn() + Send + 'static,
     ) -> Self {
         Self {
             ask: Box::new(ask),
             turn,
-            helped_at: 0,
+            checkpointed_at: 0,
             backpressure,
             frames: 0,
             is_logged: false,
@@ -159,21 +159,21 @@ impl WalWatch {
     pub(crate) fn after_commit(
         &mut self,
         connection: &Connection,
-        meters: &Meters,
+        meters: &DbMetrics,
     ) -> rusqlite::Result<Duration> {
         // An error here is the next statement's to report.
         let Ok(wal) = WalState::now(connection) else {
             return Ok(Duration::ZERO);
         };
         let added = wal.frames - std::mem::replace(&mut self.frames, wal.frames);
-        if wal.frames < self.helped_at {
-            self.helped_at = 0;
+        if wal.frames < self.checkpointed_at {
+            self.checkpointed_at = 0;
         }
         if wal.frames - wal.copied >= CHECKPOINT_FRAMES {
             (self.ask)();
         }
-        if wal.frames >= CEILING_FRAMES && wal.frames - self.helped_at >= CHECKPOINT_FRAMES {
-            self.helped_at = wal.frames;
+        if wal.frames >= CEILING_FRAMES && wal.frames - self.checkpointed_at >= CHECKPOINT_FRAMES {
+            self.checkpointed_at = wal.frames;
             let copied = self
                 .copy(connection)
                 .inspect_err(|error| tracing::warn!(%error, "the writer's checkpoint failed"));
@@ -199,7 +199,7 @@ impl WalWatch {
 
     /// Copies what can be copied; answers whether the WAL has no need to wait any longer. An error
     /// where a sync has failed.
-    pub(crate) fn is_relieved(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+    pub(crate) fn can_restart(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let Some(wal) = refuse_failed_sync(self.copy(connection))? else {
             return Ok(false);
         };
@@ -225,7 +225,10 @@ impl WalWatch {
     /// power cut it ends there, and what was acknowledged behind that place would be lost. Writing the
     /// same bytes once more is no way out: on ext4 what was allocated for a write that failed reads as
     /// zeros, whatever is written to it afterwards.
-    pub(crate) fn begin_anew(&self, connection: &Connection) -> rusqlite::Result<()> {
+    pub(crate) fn truncate_after_failed_sync(
+        &self,
+        connection: &Connection,
+    ) -> rusqlite::Result<()> {
         let _turn = self.turn.wait();
         WalState::after_truncating(connection)?;
         wal::sync::sync(connection)
@@ -256,10 +259,10 @@ fn refuse_failed_sync(copied: rusqlite::Result<WalState>) -> rusqlite::Result<Op
     }
 }
 
-impl fmt::Debug for WalWatch {
+impl fmt::Debug for WalMonitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WalWatch")
-            .field("helped_at", &self.helped_at)
+        f.debug_struct("WalMonitor")
+            .field("checkpointed_at", &self.checkpointed_at)
             .finish_non_exhaustive()
     }
 }
@@ -274,8 +277,8 @@ mod tests {
 
     use super::*;
 
-    fn watch(turn: &CopyingTurn) -> WalWatch {
-        WalWatch::new(Backpressure::new(u64::MAX), turn.clone(), || ())
+    fn watch(turn: &CheckpointMutex) -> WalMonitor {
+        WalMonitor::new(Backpressure::new(u64::MAX), turn.clone(), || ())
     }
 
     /// SQLite answers a checkpoint beside another one with frames of -1, not with an error.
@@ -286,7 +289,9 @@ mod tests {
             static SEEN: Cell<Option<(bool, WalState)>> = const { Cell::new(None) };
         }
         fn look(writer: &Connection) -> (bool, WalState) {
-            let relieved = watch(&CopyingTurn::default()).is_relieved(writer).unwrap();
+            let relieved = watch(&CheckpointMutex::default())
+                .can_restart(writer)
+                .unwrap();
             (relieved, WalState::now(writer).unwrap())
         }
         let folder = tempfile::tempdir().unwrap();
@@ -326,13 +331,13 @@ mod tests {
         writer
             .execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (a);")
             .unwrap();
-        let turn = CopyingTurn::default();
+        let turn = CheckpointMutex::default();
         let mut watch = watch(&turn);
 
         let maintenance = turn.wait();
-        assert!(!watch.is_relieved(&writer).unwrap());
+        assert!(!watch.can_restart(&writer).unwrap());
         assert_eq!(WalState::now(&writer).unwrap().copied, 0);
         drop(maintenance);
-        assert!(watch.is_relieved(&writer).unwrap());
+        assert!(watch.can_restart(&writer).unwrap());
     }
 }

@@ -35,9 +35,9 @@ use super::sync::{self, AtomicBool};
 use crate::error::{Ending, SqliteError, outcome_unknown};
 use crate::lock::busy::Waited;
 use crate::lock::retry::RetryPolicy;
-use crate::metrics::{Meters, as_f64};
+use crate::metrics::{DbMetrics, as_f64};
 use crate::wal;
-use queue::{Place, Sender};
+use queue::{QueuePermit, Sender};
 
 pub(crate) use command::{Command, RankTask, Reply, Work};
 pub(crate) use worker::{Worker, WorkerConfig};
@@ -55,7 +55,7 @@ pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Work
     let shared = Arc::new(Shared {
         closing: AtomicBool::new(false),
         panicked: AtomicBool::new(false),
-        at_once: AtomicU32::new(0),
+        fast_replies: AtomicU32::new(0),
         ending: config.ending.clone(),
         stats: Counters::default(),
         meters: config.meters.clone(),
@@ -76,21 +76,21 @@ pub(crate) struct Shared {
     panicked: AtomicBool,
     /// About how many requests in a row were alone in their transactions, and answered so soon that the
     /// next caller need not go to sleep for it.
-    at_once: AtomicU32,
+    fast_replies: AtomicU32,
     ending: Ending,
     stats: Counters,
-    meters: Meters,
+    meters: DbMetrics,
 }
 
 /// How long a caller looks for its answer before it goes to sleep, within one poll, where the last ones were
 /// there by then. To be woken takes a lone caller 15 to 20 us, more than most transactions of one request
 /// do without a sync. A poll should not take longer than 10 to 100 us
 /// (<https://ryhl.io/blog/async-what-is-blocking/>).
-const LOOK_FOR_ANSWER: Duration = Duration::from_micros(50);
+const SPIN_FOR_REPLY: Duration = Duration::from_micros(50);
 
 /// After so many requests in a row that were alone, somebody calls who has nobody beside him. Several
 /// callers that looked would take the processors from each other.
-const LONE: u32 = 16;
+const SINGLE_CALLER_AFTER: u32 = 16;
 
 #[derive(Debug, Default)]
 struct Counters {
@@ -180,16 +180,16 @@ impl Shared {
 
     /// Requests of one transaction are about to be answered.
     fn answered(&self, commands: &[Command]) {
-        let before = self.at_once.load(Ordering::Relaxed);
+        let before = self.fast_replies.load(Ordering::Relaxed);
         let now = match commands {
-            [alone] if alone.submitted_at.elapsed() < LOOK_FOR_ANSWER => {
-                before.saturating_add(1).min(4 * LONE)
+            [alone] if alone.submitted_at.elapsed() < SPIN_FOR_REPLY => {
+                before.saturating_add(1).min(4 * SINGLE_CALLER_AFTER)
             }
             // One that took longer, for a checkpoint's sake, say, is no reason to sleep the next time.
             [_] => before / 2,
             _ => 0,
         };
-        self.at_once.store(now, Ordering::Relaxed);
+        self.fast_replies.store(now, Ordering::Relaxed);
     }
 
     fn waited(&self, waited: Waited) {
@@ -251,7 +251,7 @@ impl Writer {
         self.check_open()?;
         let place = self
             .sender
-            .place()
+            .permit()
             .await
             .map_err(|_| self.shared.refusal())?;
         self.exchange(place, submitted_at, work).await
@@ -266,7 +266,7 @@ impl Writer {
         self.check_open()?;
         let place = self
             .sender
-            .try_place()
+            .try_permit()
             .map_err(|_| self.shared.refusal())?
             .ok_or_else(|| {
                 RepositoryError::new(
@@ -279,7 +279,7 @@ impl Writer {
 
     async fn exchange<T>(
         &self,
-        place: Place<'_, Command>,
+        place: QueuePermit<'_, Command>,
         submitted_at: Instant,
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<T, RepositoryError> {
@@ -288,8 +288,10 @@ impl Writer {
         place
             .take(Command { submitted_at, work })
             .map_err(|_| self.shared.refusal())?;
-        if self.shared.at_once.load(Ordering::Relaxed) >= LONE && spin::disturbs_nobody() {
-            spin::until(|| !answer.is_empty(), LOOK_FOR_ANSWER);
+        if self.shared.fast_replies.load(Ordering::Relaxed) >= SINGLE_CALLER_AFTER
+            && spin::has_other_workers()
+        {
+            spin::until(|| !answer.is_empty(), SPIN_FOR_REPLY);
         }
         // A reply that was dropped unsent was in the hands of a worker that panicked.
         answer
@@ -307,7 +309,7 @@ impl Writer {
         let (reply, answer) = Reply::pair();
         let work = work(reply);
         self.sender
-            .blocking_place()
+            .blocking_permit()
             .and_then(|place| place.take(Command { submitted_at, work }))
             .map_err(|_| self.shared.refusal())?;
         answer

@@ -27,7 +27,7 @@ pub(super) struct Receiver<T> {
 
 /// Room for one request.
 #[derive(Debug)]
-pub(super) struct Place<'s, T> {
+pub(super) struct QueuePermit<'s, T> {
     sender: &'s Sender<T>,
     permit: SemaphorePermit<'s>,
 }
@@ -54,19 +54,19 @@ pub(super) fn queue<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 
 impl<T> Sender<T> {
     /// Waits for room, first come, first served. Cancel safe.
-    pub(super) async fn place(&self) -> Result<Place<'_, T>, Closed> {
+    pub(super) async fn permit(&self) -> Result<QueuePermit<'_, T>, Closed> {
         let permit = self.room.acquire().await.map_err(|_| Closed)?;
         Ok(self.with(permit))
     }
 
     /// As [`Self::place`], for threads outside the runtime.
-    pub(super) fn blocking_place(&self) -> Result<Place<'_, T>, Closed> {
+    pub(super) fn blocking_permit(&self) -> Result<QueuePermit<'_, T>, Closed> {
         let permit = self.room.blocking_acquire().map_err(|_| Closed)?;
         Ok(self.with(permit))
     }
 
     /// Room, where there is some now.
-    pub(super) fn try_place(&self) -> Result<Option<Place<'_, T>>, Closed> {
+    pub(super) fn try_permit(&self) -> Result<Option<QueuePermit<'_, T>>, Closed> {
         match self.room.try_acquire() {
             Ok(permit) => Ok(Some(self.with(permit))),
             Err(TryAcquireError::NoPermits) => Ok(None),
@@ -74,8 +74,8 @@ impl<T> Sender<T> {
         }
     }
 
-    fn with<'s>(&'s self, permit: SemaphorePermit<'s>) -> Place<'s, T> {
-        Place {
+    fn with<'s>(&'s self, permit: SemaphorePermit<'s>) -> QueuePermit<'s, T> {
+        QueuePermit {
             sender: self,
             permit,
         }
@@ -105,7 +105,7 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> Place<'_, T> {
+impl<T> QueuePermit<'_, T> {
     /// Takes the place. Where the queue was closed meanwhile, the request comes to nothing.
     pub(super) fn take(self, request: T) -> Result<(), Closed> {
         self.sender.channel.send(request).map_err(|_| Closed)?;

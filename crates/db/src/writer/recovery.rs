@@ -15,7 +15,7 @@ use crate::lock::neighbours::neighbours;
 use crate::wal::index::WalIndex;
 
 use super::sync::thread;
-use super::worker::{LOOK_AGAIN, Worker, fail_all, split_expired};
+use super::worker::{POLL_INTERVAL, Worker, fail_all, split_expired};
 
 /// For how long a look at the files is good for the next transaction of the same connection, where no
 /// other process has written since.
@@ -79,7 +79,7 @@ impl Worker {
         loop {
             match self.try_rescue(connection, until) {
                 Err(error) if is_contended(&error) && Instant::now() < until => {
-                    thread::sleep(LOOK_AGAIN);
+                    thread::sleep(POLL_INTERVAL);
                 }
                 result => return result,
             }
@@ -118,7 +118,7 @@ impl Worker {
         if !is_whole || !is_left_alone {
             return Ok(Rescue::Lost(index.frames - index.copied));
         }
-        let copied = self.config.wal_watch.copy_in_turn(connection)?;
+        let copied = self.config.wal_monitor.copy_in_turn(connection)?;
         if copied.is_copied() {
             Ok(Rescue::Copied(index.frames - index.copied))
         } else {
@@ -215,7 +215,10 @@ impl Worker {
         if self.syncs_apart() {
             factory
                 .retrying("begin the WAL anew", || {
-                    let anew = self.config.wal_watch.begin_anew(&connection);
+                    let anew = self
+                        .config
+                        .wal_monitor
+                        .truncate_after_failed_sync(&connection);
                     anew.map_err(Into::into)
                 })
                 .map_err(unavailable)?;
@@ -235,7 +238,7 @@ impl Worker {
             if let Some(readers) = self.config.readers.upgrade() {
                 readers.close_idle();
             }
-            self.config.wal_watch.wake_maintenance();
+            self.config.wal_monitor.wake_maintenance();
             self.fail_maintenance();
             if self.config.files.are_closed() {
                 return true;
@@ -243,7 +246,7 @@ impl Worker {
             if Instant::now() >= until {
                 return false;
             }
-            thread::sleep(LOOK_AGAIN);
+            thread::sleep(POLL_INTERVAL);
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn until(mut there: impl FnMut() -> bool, limit: Duration) {
 
 /// Whether other tasks go on while the one that asks looks. Where its runtime has one thread, nobody else
 /// could call meanwhile: each would be alone, and look for just that reason, however many there are.
-pub(super) fn disturbs_nobody() -> bool {
+pub(super) fn has_other_workers() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1)
 }
 
@@ -38,13 +38,13 @@ mod tests {
 
     #[test]
     fn a_caller_looks_only_where_others_can_call_meanwhile() {
-        assert!(!disturbs_nobody(), "who knows in what runtime");
+        assert!(!has_other_workers(), "who knows in what runtime");
         for (mut builder, looks) in [
             (tokio::runtime::Builder::new_current_thread(), false),
             (tokio::runtime::Builder::new_multi_thread(), true),
         ] {
             let runtime = builder.worker_threads(2).build().unwrap();
-            assert_eq!(runtime.block_on(async { disturbs_nobody() }), looks);
+            assert_eq!(runtime.block_on(async { has_other_workers() }), looks);
         }
     }
 }

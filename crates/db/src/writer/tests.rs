@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::connection::ConnectionFactory;
 use crate::identity::{Identities, OpenFiles};
 use crate::maintenance;
-use crate::metrics::{Meters, QUEUE_DEPTH};
+use crate::metrics::{DbMetrics, QUEUE_DEPTH};
 use crate::migration::migrate;
 use crate::wal::backpressure::Backpressure;
 use crate::writer::{Reply, Work, Worker, WorkerConfig, Writer, pair};
@@ -56,7 +56,7 @@ fn idle(batch_limit: usize) -> (Writer, Idle) {
     let (connection, journal_mode) = factory.open_writer().unwrap();
     let files = Identities::at(factory.path(), false).unwrap();
     let files = OpenFiles::of_writer(&factory, files);
-    let (wal_watch, _, _) = maintenance::channel(Backpressure::new(u64::MAX));
+    let (wal_monitor, _, _) = maintenance::channel(Backpressure::new(u64::MAX));
     let clock = Arc::new(ManualClock::new(at(MIDNIGHT)));
     let config = WorkerConfig {
         factory,
@@ -65,9 +65,9 @@ fn idle(batch_limit: usize) -> (Writer, Idle) {
         readers: std::sync::Weak::new(),
         batch_limit,
         clock,
-        wal_watch,
+        wal_monitor,
         runtime: tokio::runtime::Handle::current(),
-        meters: Meters::new("roas.db"),
+        meters: DbMetrics::new("roas.db"),
         ending: crate::error::Ending::default(),
     };
     let (writer, worker) = pair(config, QUEUE_CAPACITY);

@@ -22,12 +22,12 @@ use crate::identity::{Fault, OpenFiles};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
 use crate::lock::retry::{Exhausted, Retry};
-use crate::lock::turns::{self, Turns};
-use crate::metrics::Meters;
+use crate::lock::writer_lock::{self, WriterLock};
+use crate::metrics::DbMetrics;
 use crate::migration::{has_triggers, schema_changed};
 use crate::reader::ReaderPool;
 use crate::sql::WriteStatements;
-use crate::wal::checkpoint::WalWatch;
+use crate::wal::checkpoint::WalMonitor;
 use crate::wal::index::WalIndex;
 
 use super::Shared;
@@ -48,9 +48,9 @@ pub(crate) struct WorkerConfig {
     pub(crate) readers: Weak<ReaderPool>,
     pub(crate) batch_limit: usize,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) wal_watch: WalWatch,
+    pub(crate) wal_monitor: WalMonitor,
     pub(crate) runtime: Handle,
-    pub(crate) meters: Meters,
+    pub(crate) meters: DbMetrics,
     pub(crate) ending: Ending,
 }
 
@@ -72,12 +72,12 @@ pub(crate) struct Worker {
     /// Whether the schema had triggers then: they may change rows behind the batch's back.
     has_triggers: bool,
     /// Whether it pays to look for requests before going to sleep.
-    looks: bool,
+    spins: bool,
     /// Between this process and others that write to the file.
-    turns: Turns,
+    lock: WriterLock,
     /// Whether a transaction takes in what arrives while it is applied. Not where each request has one
     /// of its own.
-    absorbs: bool,
+    drains: bool,
     /// When the files were last looked at and found in their places.
     pub(super) looked: Option<Instant>,
     /// The WAL's last frame as the transaction under way began.
@@ -95,18 +95,18 @@ const WAKE_IN_A_TASK: usize = 8;
 /// Measured with 8 to 64 tasks: 10 to 25 % more throughput; with a lone one, without syncs, 35 to 43 us
 /// in place of 45 to 66. Longer gains nothing, and behind larger transactions it only disturbs those who
 /// call.
-const LOOK_FOR_REQUESTS: Duration = Duration::from_micros(30);
-const LOOK_AFTER: RangeInclusive<usize> = 1..=100;
+const SPIN_FOR_REQUESTS: Duration = Duration::from_micros(30);
+const SPIN_AFTER: RangeInclusive<usize> = 1..=100;
 
 /// How often a paused writer looks whether the WAL can start over: the one who keeps it from that is
 /// another process, which tells nobody.
-pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Requests that are committed. Dropping them is what answers them, so that none is missed where a
 /// runtime that shuts down drops the task.
-struct Answers(Vec<Command>);
+struct Acknowledgements(Vec<Command>);
 
-impl Drop for Answers {
+impl Drop for Acknowledgements {
     fn drop(&mut self) {
         self.0.drain(..).for_each(Command::acknowledge);
     }
@@ -145,7 +145,7 @@ impl Worker {
         config: WorkerConfig,
         shared: Arc<Shared>,
     ) -> Self {
-        let turns = Turns::at(
+        let lock = WriterLock::at(
             &with_suffix(config.factory.path(), "-turns.lock"),
             config.factory.path(),
         );
@@ -159,9 +159,9 @@ impl Worker {
             data_version: None,
             schema_cookie: None,
             has_triggers: false,
-            looks: false,
-            turns,
-            absorbs: true,
+            spins: false,
+            lock,
+            drains: true,
             looked: None,
             tail: None,
             kept: None,
@@ -194,14 +194,14 @@ impl Worker {
 
     fn work(&mut self, connection: Connection) {
         let mut connection = Some(connection);
-        let mut at_once = false;
+        let mut fast_replies = false;
         loop {
             let current = if let Some(connection) = connection.take() {
                 connection
             } else {
                 // Not before somebody asks: what failed may have been mended by then. Readers cannot ask
                 // for files that are lost.
-                let asked = mem::take(&mut at_once) || self.receive();
+                let asked = mem::take(&mut fast_replies) || self.receive();
                 if !asked {
                     return;
                 }
@@ -225,7 +225,7 @@ impl Worker {
                 SessionEnd::Broken => {}
                 SessionEnd::Lost => {
                     self.let_go(current);
-                    at_once = true;
+                    fast_replies = true;
                 }
             }
         }
@@ -234,11 +234,11 @@ impl Worker {
     /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
     fn receive(&mut self) -> bool {
         while self.queue.is_empty() {
-            if self.looks {
-                spin::until(|| !self.receiver.is_empty(), LOOK_FOR_REQUESTS);
+            if self.spins {
+                spin::until(|| !self.receiver.is_empty(), SPIN_FOR_REQUESTS);
             }
             if self.receiver.is_empty() {
-                self.turns.give_up();
+                self.lock.release();
             }
             // Before the sleep: the request that wakes for it may have gone into a transaction.
             if self.shared.is_closing() {
@@ -271,7 +271,7 @@ impl Worker {
             if !self.receive() {
                 return SessionEnd::Drained;
             }
-            self.shared.waited(self.turns.take());
+            self.shared.waited(self.lock.acquire());
             let commands = self.next_batch();
             if !self.transact(&mut sql, commands) {
                 return if self.config.files.is_lost() {
@@ -282,9 +282,11 @@ impl Worker {
             }
             if self.config.journal_mode == JournalMode::Wal {
                 let WorkerConfig {
-                    wal_watch, meters, ..
+                    wal_monitor,
+                    meters,
+                    ..
                 } = &mut self.config;
-                let paused = wal_watch
+                let paused = wal_monitor
                     .after_commit(connection, meters)
                     .and_then(|pause| self.pause(connection, pause));
                 if paused.is_err() {
@@ -302,16 +304,16 @@ impl Worker {
         if pause.is_zero() {
             return Ok(());
         }
-        self.turns.give_up();
+        self.lock.release();
         let began = Instant::now();
         let until = began + pause;
-        while !self.shared.is_closing() && !self.config.wal_watch.is_relieved(connection)? {
+        while !self.shared.is_closing() && !self.config.wal_monitor.can_restart(connection)? {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;
             }
-            self.config.wal_watch.log_backpressure();
-            thread::sleep(left.min(LOOK_AGAIN));
+            self.config.wal_monitor.log_backpressure();
+            thread::sleep(left.min(POLL_INTERVAL));
         }
         self.shared.paused(began.elapsed());
         Ok(())
@@ -368,13 +370,13 @@ impl Worker {
                             span.record("events", events);
                             span.record("commit", tracing::field::debug(commit));
                         }
-                        self.looks = LOOK_AFTER.contains(&commands.len());
+                        self.spins = SPIN_AFTER.contains(&commands.len());
                         return self.finish(sql.connection(), commands);
                     }
                     Err(Failed::Contended(error)) => match retry.next_delay(Instant::now()) {
                         Ok(delay) => {
                             self.shared.retried(self.config.factory.retry());
-                            self.turns.give_up();
+                            self.lock.release();
                             thread::sleep(delay);
                         }
                         Err(exhausted) => break (exhausted, error),
@@ -441,7 +443,7 @@ impl Worker {
     fn finish(&mut self, connection: &Connection, commands: Vec<Command>) -> bool {
         if self.syncs_apart() {
             // The lock is free while the disk is at work.
-            self.turns.pass_on();
+            self.lock.release_if_contended();
             if let Err(error) = self.shared.sync(connection) {
                 fail_all(commands, &error);
                 return false;
@@ -456,7 +458,7 @@ impl Worker {
     /// writer is free for the next transaction. A few are woken at once, without the detour.
     fn acknowledge(&self, commands: Vec<Command>) {
         self.shared.answered(&commands);
-        let answers = Answers(commands);
+        let answers = Acknowledgements(commands);
         if answers.0.len() >= WAKE_IN_A_TASK {
             self.config.runtime.spawn(async move { drop(answers) });
         }
@@ -475,7 +477,7 @@ impl Worker {
     ///
     /// Once a turn's length has passed since it `began`, no further: those in it wait for its end, and so do
     /// other processes, while callers who wait for no answer might come for ever.
-    fn absorb(
+    fn drain_into_transaction(
         &mut self,
         sql: &mut WriteStatements<'_>,
         now: UnixSeconds,
@@ -483,14 +485,14 @@ impl Worker {
         commands: &mut Vec<Command>,
     ) -> rusqlite::Result<()> {
         // What triggers make of a row that is written here would not be seen.
-        let absorbs = self.absorbs && !self.has_triggers;
+        let drains = self.drains && !self.has_triggers;
         let mut events: usize = commands.iter().map(Command::events).sum();
         let mut written = commands.len();
         loop {
-            while absorbs
+            while drains
                 && self.queue.is_empty()
                 && events < self.config.batch_limit
-                && !has_passed(turns::LENGTH, began)
+                && !has_passed(writer_lock::MAX_HOLD, began)
             {
                 let Some(mut command) = self.receiver.try_receive() else {
                     break;
@@ -514,13 +516,13 @@ impl Worker {
     /// Each request in a transaction of its own. Where the connection breaks, those that are left
     /// wait for the next one.
     fn one_by_one(&mut self, sql: &mut WriteStatements<'_>, commands: Vec<Command>) -> bool {
-        self.absorbs = false;
+        self.drains = false;
         let mut commands = VecDeque::from(commands);
         let mut usable = true;
         while usable && let Some(command) = commands.pop_front() {
             usable = self.transact(sql, vec![command]);
         }
-        self.absorbs = true;
+        self.drains = true;
         commands.append(&mut self.queue);
         self.queue = commands;
         usable
@@ -580,7 +582,7 @@ impl Worker {
             .iter_mut()
             .try_for_each(|command| self.batch.apply(sql, now, &mut command.work))
             .and_then(|()| self.batch.flush(sql))
-            .and_then(|()| self.absorb(sql, now, began, commands));
+            .and_then(|()| self.drain_into_transaction(sql, now, began, commands));
         if let Err(error) = applied {
             return Err(undo(sql, Failed::of(error)));
         }
