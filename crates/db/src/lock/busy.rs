@@ -3,7 +3,7 @@
 //! SQLite's file locks have no queue and no wake-up, so waiting is polling. SQLite's own handler
 //! grows its sleeps to 100 ms, which shows as a tail of 200 ms between processes that each hold the
 //! lock for a millisecond. This one sleeps between an eighth of a millisecond and one, at random, so
-//! that neighbours do not poll in step.
+//! that processes do not poll in step.
 
 #[cfg(test)]
 mod fairness;
@@ -26,9 +26,9 @@ thread_local! {
 
 #[derive(Debug, Default)]
 struct Wait {
-    /// What is left to wait for, of all locks together.
+    /// The time left to wait, for all locks together.
     left: Duration,
-    /// When the sleep before this poll was to be over.
+    /// When the last sleep should have ended.
     awake_at: Option<Instant>,
     spent: Waited,
     rng: Rng,
@@ -46,8 +46,7 @@ pub(crate) struct Waited {
 impl Wait {
     /// How long to sleep before the next poll, the `count`-th of this wait; `None` to give up.
     fn next_sleep(&mut self, count: i32, now: Instant) -> Option<Duration> {
-        // What sleep and poll took beyond the time that was given. What lies between two waits is not
-        // waiting.
+        // What sleep and poll took beyond the requested time. The time between two waits is not waiting.
         if let Some(awake_at) = self.awake_at
             && count > 0
         {
@@ -65,13 +64,13 @@ impl Wait {
     }
 }
 
-/// Makes `connection` wait for locks by this module's rule.
+/// Installs this module's busy handler on `connection`.
 pub(crate) fn install(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_handler(Some(poll as fn(i32) -> bool))
 }
 
-/// Lets the next statements of the calling thread wait for locks for `budget`, all together: what
-/// follows is one attempt, and one statement of it may not wait for longer because another one had to.
+/// Sets the time that the next statements of the calling thread may wait for locks, all together: they are
+/// one attempt, which has one budget.
 pub(crate) fn allow(budget: Duration) {
     WAIT.with_borrow_mut(|wait| {
         wait.left = budget;
@@ -79,7 +78,7 @@ pub(crate) fn allow(budget: Duration) {
     });
 }
 
-/// What the calling thread has waited since it was last asked.
+/// What the calling thread has waited since the last call.
 pub(crate) fn take_waited() -> Waited {
     WAIT.with_borrow_mut(|wait| std::mem::take(&mut wait.spent))
 }

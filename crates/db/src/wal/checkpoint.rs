@@ -1,10 +1,9 @@
 //! Checkpoints: copying what the WAL holds into the database.
 //!
-//! A passive checkpoint copies without shutting anybody out. Beside a writer that never pauses it
-//! never catches up with the last frames, and a WAL starts over only when it has been copied whole.
-//! So there are two steps: the maintenance thread copies the bulk, syncs included, and where the WAL
-//! has grown to its ceiling all the same, the writer copies the small rest between two of its own
-//! transactions.
+//! A passive checkpoint blocks neither readers nor writers. Beside a writer that never pauses it never
+//! catches up with the last frames, and a WAL starts over only when all of it is copied. So there are two
+//! steps: the maintenance thread copies most of it, syncs included, and where the WAL still grows to its
+//! ceiling, the writer copies the small rest between two of its transactions.
 //!
 //! Where a reader keeps the WAL from starting over, it grows; `backpressure` says how long the writer then
 //! waits.
@@ -20,11 +19,11 @@ use crate::wal;
 use crate::wal::backpressure::Backpressure;
 use crate::wal::index::WalIndex;
 
-/// Frames (pages of 4 KiB) that are not yet in the database, from which on the maintenance thread
-/// copies them: SQLite's own default.
+/// The number of frames (pages of 4 KiB) not yet in the database at which the maintenance thread copies
+/// them: SQLite's own default.
 const CHECKPOINT_FRAMES: i64 = 1_000;
 
-/// Frames in the WAL from which on the writer helps: 16 MiB.
+/// The number of frames in the WAL at which the writer copies, too: 16 MiB.
 const CEILING_FRAMES: i64 = 4_096;
 
 /// How far a WAL has been copied.
@@ -35,24 +34,24 @@ pub(crate) struct WalState {
 }
 
 impl WalState {
-    /// As SQLite says it.
+    /// As SQLite reports it.
     const UNKNOWN: Self = Self {
         frames: -1,
         copied: -1,
     };
 
-    /// Whether nothing was looked at, because somebody else's checkpoint is under way.
+    /// Whether the state is unknown, because another checkpoint is running.
     pub(crate) const fn is_unknown(self) -> bool {
         self.frames < 0
     }
 
-    /// Whether the next transaction can start the WAL over, where no reader is on it.
+    /// Whether the next transaction can start the WAL over, where no reader uses it.
     pub(crate) const fn is_copied(self) -> bool {
         !self.is_unknown() && self.copied >= self.frames
     }
 
-    /// Copies what can be copied without waiting for anyone. Where a reader still needs old frames,
-    /// the state says so, not an error.
+    /// Copies what can be copied without waiting. Where a reader still needs old frames, the state says so;
+    /// that is no error.
     pub(crate) fn after_copying(connection: &Connection) -> rusqlite::Result<Self> {
         if !may_copy(connection)? {
             return Ok(Self::UNKNOWN);
@@ -60,8 +59,8 @@ impl WalState {
         Self::from(connection, "PRAGMA wal_checkpoint(PASSIVE)")
     }
 
-    /// Copies all, and cuts the WAL file back to nothing. Waits for readers, under the busy
-    /// handler, and holds the write lock meanwhile. Where it is not to be had, that is an error.
+    /// Copies all, and truncates the WAL file to zero bytes. Waits for readers, under the busy handler, while
+    /// it holds the write lock; fails where it times out.
     pub(crate) fn after_truncating(connection: &Connection) -> rusqlite::Result<Self> {
         let statement = &mut connection.prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")?;
         let held = || {
@@ -75,7 +74,7 @@ impl WalState {
         if busy { Err(held()) } else { Ok(wal) }
     }
 
-    /// Looks, and does nothing: tells the state beside another checkpoint, too.
+    /// Reads the state without copying; works beside another checkpoint.
     pub(crate) fn now(connection: &Connection) -> rusqlite::Result<Self> {
         Self::from(connection, "PRAGMA wal_checkpoint(NOOP)")
     }
@@ -102,18 +101,18 @@ fn may_copy(connection: &Connection) -> rusqlite::Result<bool> {
     })
 }
 
-/// Which of the threads of one database may checkpoint. SQLite refuses a checkpoint beside another
-/// at once, and asks no busy handler: who is to come after the other waits here instead.
+/// Lets one thread of a database checkpoint at a time. SQLite refuses a second checkpoint at once, without
+/// calling the busy handler.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CheckpointMutex(Arc<Mutex<()>>);
 
 impl CheckpointMutex {
-    /// Waits until the other thread's checkpoint has ended.
+    /// Waits until the other thread's checkpoint has ended, and locks.
     pub(crate) fn wait(&self) -> MutexGuard<'_, ()> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `None` while the other thread is at it.
+    /// Locks; `None` while the other thread checkpoints.
     fn take(&self) -> Option<MutexGuard<'_, ()>> {
         match self.0.try_lock() {
             Ok(turn) => Some(turn),
@@ -123,12 +122,12 @@ impl CheckpointMutex {
     }
 }
 
-/// The writer's eye on the WAL.
+/// Monitors the WAL for the writer.
 pub(crate) struct WalMonitor {
-    /// Asks for a checkpoint by somebody else, without waiting.
+    /// Requests a checkpoint by the maintenance thread, without waiting.
     ask: Box<dyn Fn() + Send>,
-    /// The WAL's length when the writer last helped, so that a reader that keeps the WAL from
-    /// being copied whole does not cost a checkpoint with every commit.
+    /// The WAL's length at the writer's last checkpoint, so that a reader that prevents a whole one does not
+    /// cost a checkpoint with every commit.
     checkpointed_at: i64,
     backpressure: Backpressure,
     /// The WAL's length after the transaction before.
@@ -154,14 +153,14 @@ impl WalMonitor {
         }
     }
 
-    /// Looks at the WAL after a commit, and sees to it where it has grown. Answers how long to wait
-    /// before the next transaction, for the WAL's sake; an error where a sync has failed.
+    /// Checks the WAL after a commit, and checkpoints where it has grown. Returns how long to wait before the
+    /// next transaction (backpressure); an error where a sync failed.
     pub(crate) fn after_commit(
         &mut self,
         connection: &Connection,
         meters: &DbMetrics,
     ) -> rusqlite::Result<Duration> {
-        // An error here is the next statement's to report.
+        // The next statement reports the error.
         let Ok(wal) = WalState::now(connection) else {
             return Ok(Duration::ZERO);
         };
@@ -197,8 +196,7 @@ impl WalMonitor {
         WalState::after_copying(connection)
     }
 
-    /// Copies what can be copied; answers whether the WAL has no need to wait any longer. An error
-    /// where a sync has failed.
+    /// Copies what can be copied; returns whether the WAL can start over. An error where a sync failed.
     pub(crate) fn can_restart(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
         let Some(wal) = refuse_failed_sync(self.copy(connection))? else {
             return Ok(false);
@@ -220,11 +218,10 @@ impl WalMonitor {
     /// Moves all that the WAL holds into the database, and empties it, after a sync of it that may
     /// have failed.
     ///
-    /// The system does not try the same pages again, has them in its memory as if they were on the
-    /// disk, and says nothing of it when the file is synced later. To whoever reads the WAL after a
-    /// power cut it ends there, and what was acknowledged behind that place would be lost. Writing the
-    /// same bytes once more is no way out: on ext4 what was allocated for a write that failed reads as
-    /// zeros, whatever is written to it afterwards.
+    /// After a failed sync the kernel does not write the same pages again, keeps them in memory as if they
+    /// were on the disk, and reports later syncs as successful. After a power cut the WAL would end at that
+    /// place, and what was acknowledged after it would be lost. Writing the same bytes again does not help: on
+    /// ext4, blocks that were allocated for a failed write read as zeros, whatever is written to them later.
     pub(crate) fn truncate_after_failed_sync(
         &self,
         connection: &Connection,
@@ -234,7 +231,7 @@ impl WalMonitor {
         wal::sync::sync(connection)
     }
 
-    /// Copies what can be copied, without waiting: where the maintenance is at it, nothing.
+    /// Copies what can be copied; nothing while the maintenance thread checkpoints.
     fn copy(&self, connection: &Connection) -> rusqlite::Result<WalState> {
         match self.turn.take() {
             Some(_turn) => WalState::after_copying(connection),
@@ -243,8 +240,8 @@ impl WalMonitor {
     }
 }
 
-/// A checkpoint that was held up or failed is tried again, but for one whose sync has failed: the system
-/// tells that once, and what is committed from then on may not be on the disk although it was synced.
+/// A checkpoint that was blocked or failed is retried, except where a sync failed: the kernel reports that
+/// once, and what is committed from then on may not be on the disk although it was synced.
 fn refuse_failed_sync(copied: rusqlite::Result<WalState>) -> rusqlite::Result<Option<WalState>> {
     match copied {
         Ok(wal) => Ok(Some(wal)),
@@ -283,7 +280,7 @@ mod tests {
 
     /// SQLite answers a checkpoint beside another one with frames of -1, not with an error.
     #[test]
-    fn a_wal_that_somebody_else_is_copying_is_not_yet_relieved() {
+    fn a_wal_cannot_start_over_during_another_checkpoint() {
         thread_local! {
             static WRITER: RefCell<Option<Connection>> = const { RefCell::new(None) };
             static SEEN: Cell<Option<(bool, WalState)>> = const { Cell::new(None) };
@@ -325,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_beside_whom_the_maintenance_copies_does_not_wait_for_it() {
+    fn a_writer_does_not_wait_for_the_maintenance_threads_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let writer = Connection::open(folder.path().join("roas.db")).unwrap();
         writer

@@ -49,7 +49,7 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
 }
 
-/// A handle and the worker it talks to, apart, so that tests can drive the worker themselves.
+/// A handle and its worker, apart, so that tests can drive the worker without a thread.
 pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Worker) {
     let (sender, receiver) = queue::queue(queue_capacity);
     let shared = Arc::new(Shared {
@@ -69,27 +69,27 @@ pub(crate) fn pair(config: WorkerConfig, queue_capacity: usize) -> (Writer, Work
     )
 }
 
-/// What handles and worker both see.
+/// State that handles and worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     closing: AtomicBool,
     panicked: AtomicBool,
-    /// About how many requests in a row were alone in their transactions, and answered so soon that the
-    /// next caller need not go to sleep for it.
+    /// About how many requests in a row were alone in their transactions and answered within
+    /// [`SPIN_FOR_REPLY`].
     fast_replies: AtomicU32,
     ending: Ending,
     stats: Counters,
     meters: DbMetrics,
 }
 
-/// How long a caller looks for its answer before it goes to sleep, within one poll, where the last ones were
-/// there by then. To be woken takes a lone caller 15 to 20 us, more than most transactions of one request
-/// do without a sync. A poll should not take longer than 10 to 100 us
+/// How long a single caller spins for its reply within one poll, where the last replies came that fast. A
+/// wake-up takes 15 to 20 us, more than most transactions of one request without a sync. A poll should not
+/// take longer than 10 to 100 us
 /// (<https://ryhl.io/blog/async-what-is-blocking/>).
 const SPIN_FOR_REPLY: Duration = Duration::from_micros(50);
 
-/// After so many requests in a row that were alone, somebody calls who has nobody beside him. Several
-/// callers that looked would take the processors from each other.
+/// After so many transactions of one request in a row there is a single, sequential caller. Several callers
+/// that spin would compete for the processors.
 const SINGLE_CALLER_AFTER: u32 = 16;
 
 #[derive(Debug, Default)]
@@ -178,14 +178,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Requests of one transaction are about to be answered.
+    /// Counts towards the detection of a single caller; called before the replies are sent.
     fn answered(&self, commands: &[Command]) {
         let before = self.fast_replies.load(Ordering::Relaxed);
         let now = match commands {
             [alone] if alone.submitted_at.elapsed() < SPIN_FOR_REPLY => {
                 before.saturating_add(1).min(4 * SINGLE_CALLER_AFTER)
             }
-            // One that took longer, for a checkpoint's sake, say, is no reason to sleep the next time.
+            // One slow reply, because of a checkpoint for example, does not end the spinning.
             [_] => before / 2,
             _ => 0,
         };
@@ -221,7 +221,7 @@ impl Shared {
         self.stats.reopened.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Why a request that did not enter the queue was not taken.
+    /// The error for a request that was not queued.
     fn refusal(&self) -> RepositoryError {
         if self.panicked.load(Ordering::Acquire) {
             RepositoryError::new(
@@ -249,12 +249,12 @@ impl Writer {
     ) -> Result<T, RepositoryError> {
         let submitted_at = Instant::now();
         self.check_open()?;
-        let place = self
+        let permit = self
             .sender
             .permit()
             .await
             .map_err(|_| self.shared.refusal())?;
-        self.exchange(place, submitted_at, work).await
+        self.exchange(permit, submitted_at, work).await
     }
 
     /// As [`Self::submit`], but fails at once where the queue is full.
@@ -264,7 +264,7 @@ impl Writer {
     ) -> Result<T, RepositoryError> {
         let submitted_at = Instant::now();
         self.check_open()?;
-        let place = self
+        let permit = self
             .sender
             .try_permit()
             .map_err(|_| self.shared.refusal())?
@@ -274,26 +274,26 @@ impl Writer {
                     "the queue of writes is full; nothing was applied, try again later",
                 )
             })?;
-        self.exchange(place, submitted_at, work).await
+        self.exchange(permit, submitted_at, work).await
     }
 
     async fn exchange<T>(
         &self,
-        place: QueuePermit<'_, Command>,
+        permit: QueuePermit<'_, Command>,
         submitted_at: Instant,
         work: impl FnOnce(Reply<T>) -> Work,
     ) -> Result<T, RepositoryError> {
         let (reply, answer) = Reply::pair();
         let work = work(reply);
-        place
-            .take(Command { submitted_at, work })
+        permit
+            .send(Command { submitted_at, work })
             .map_err(|_| self.shared.refusal())?;
         if self.shared.fast_replies.load(Ordering::Relaxed) >= SINGLE_CALLER_AFTER
             && spin::has_other_workers()
         {
             spin::until(|| !answer.is_empty(), SPIN_FOR_REPLY);
         }
-        // A reply that was dropped unsent was in the hands of a worker that panicked.
+        // The worker drops a reply unsent only when it panics.
         answer
             .await
             .unwrap_or_else(|_| Err(outcome_unknown("the writer has panicked")))
@@ -310,7 +310,7 @@ impl Writer {
         let work = work(reply);
         self.sender
             .blocking_permit()
-            .and_then(|place| place.take(Command { submitted_at, work }))
+            .and_then(|place| place.send(Command { submitted_at, work }))
             .map_err(|_| self.shared.refusal())?;
         answer
             .blocking_recv()
@@ -329,7 +329,7 @@ impl Writer {
         }
     }
 
-    /// Ends the intake. What is in the queue is still carried out and answered. Does not wait.
+    /// Closes the queue. What is in it is still carried out and answered. Does not wait.
     pub(crate) fn close(&self) {
         self.shared.closing.store(true, Ordering::Release);
         // Wakes a worker that sleeps on an empty queue.

@@ -1,8 +1,8 @@
-//! The queue between callers and worker: bounded, and over when it is closed and empty.
+//! The queue between callers and worker. It is bounded, and ends when it is closed and empty.
 //!
-//! The room is a semaphore's, and the channel behind it knows no bounds. tokio's bounded channel
-//! takes room that was granted to a call for a message that is still to come: its receiver would not
-//! see the end for as long as somebody keeps such a call and does not poll it.
+//! A semaphore bounds an unbounded channel. tokio's bounded channel counts a granted permit as a message
+//! that is still to come: its receiver would not see the end for as long as a caller keeps such a permit
+//! without polling.
 
 use std::sync::Arc;
 
@@ -11,28 +11,28 @@ use super::sync::{
     unbounded_channel,
 };
 
-/// The callers' end.
+/// The callers' half.
 #[derive(Debug)]
 pub(super) struct Sender<T> {
     room: Arc<Semaphore>,
     channel: UnboundedSender<T>,
 }
 
-/// The worker's end.
+/// The worker's half.
 #[derive(Debug)]
 pub(super) struct Receiver<T> {
     room: Arc<Semaphore>,
     channel: UnboundedReceiver<T>,
 }
 
-/// Room for one request.
+/// A permit to queue one request.
 #[derive(Debug)]
 pub(super) struct QueuePermit<'s, T> {
     sender: &'s Sender<T>,
     permit: SemaphorePermit<'s>,
 }
 
-/// The queue takes nothing more.
+/// The queue is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Closed;
 
@@ -53,7 +53,7 @@ pub(super) fn queue<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Waits for room, first come, first served. Cancel safe.
+    /// Waits for room, in order of arrival. Cancel safe.
     pub(super) async fn permit(&self) -> Result<QueuePermit<'_, T>, Closed> {
         let permit = self.room.acquire().await.map_err(|_| Closed)?;
         Ok(self.with(permit))
@@ -65,7 +65,7 @@ impl<T> Sender<T> {
         Ok(self.with(permit))
     }
 
-    /// Room, where there is some now.
+    /// A permit, where there is room now.
     pub(super) fn try_permit(&self) -> Result<Option<QueuePermit<'_, T>>, Closed> {
         match self.room.try_acquire() {
             Ok(permit) => Ok(Some(self.with(permit))),
@@ -81,15 +81,15 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Grants no more room, and sends `last`, which takes none. (That it gives back room at the other
-    /// end does not matter any more.)
+    /// Closes the semaphore and sends `last` without a permit. (The receiver still adds a permit for it, which
+    /// no longer matters.)
     pub(super) fn close(&self, last: T) {
         self.room.close();
-        // Where the worker has closed its end, it needs no telling.
+        // A worker that has closed its half needs no wake-up.
         let _ = self.channel.send(last);
     }
 
-    /// How many more requests there is room for.
+    /// For how many more requests there is room.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
         self.room.available_permits()
@@ -106,10 +106,10 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> QueuePermit<'_, T> {
-    /// Takes the place. Where the queue was closed meanwhile, the request comes to nothing.
-    pub(super) fn take(self, request: T) -> Result<(), Closed> {
+    /// Queues the request; fails where the queue was closed after the permit was granted.
+    pub(super) fn send(self, request: T) -> Result<(), Closed> {
         self.sender.channel.send(request).map_err(|_| Closed)?;
-        // The receiver gives the room back.
+        // The receiver gives the permit back.
         self.permit.forget();
         Ok(())
     }
@@ -124,13 +124,13 @@ impl<T> Receiver<T> {
         self.channel.len()
     }
 
-    /// Takes nothing more in. What is in the queue can still be received.
+    /// Closes the queue. What is in it can still be received.
     pub(super) fn close(&mut self) {
         self.room.close();
         self.channel.close();
     }
 
-    /// Waits for requests, and takes what there is, up to `limit`. Nothing where the queue is closed
+    /// Waits for requests and receives those that are queued, up to `limit`; none where the queue is closed
     /// and empty.
     pub(super) fn receive(&mut self, limit: usize) -> Vec<T> {
         let mut requests = Vec::new();
@@ -139,7 +139,7 @@ impl<T> Receiver<T> {
         requests
     }
 
-    /// The next request, where there is one now.
+    /// The next request, where one is queued.
     pub(super) fn try_receive(&mut self) -> Option<T> {
         let request = self.channel.try_recv().ok()?;
         self.room.add_permits(1);

@@ -1,27 +1,27 @@
-//! Waiting for the other side without going to sleep, for as long as a wake-up would take.
+//! Spinning: waiting for the other thread without sleeping, for about as long as a wake-up takes.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
-/// Looks until `there`, at most for `limit`. Not where there is one processor: whoever looks would keep
-/// those from going on whom it waits for.
-pub(super) fn until(mut there: impl FnMut() -> bool, limit: Duration) {
+/// Spins until `is_ready`, for `limit` at most. Does nothing on one processor, where spinning would starve
+/// the thread that is waited for.
+pub(super) fn until(mut is_ready: impl FnMut() -> bool, limit: Duration) {
     if !several_processors() {
         return;
     }
     let since = Instant::now();
-    while !there() && since.elapsed() < limit {
-        // Looking more often would keep the memory from those who are to change it.
+    while !is_ready() && since.elapsed() < limit {
+        // Checking more often would contend for the cache line with the thread that writes it.
         for _ in 0..64 {
             std::hint::spin_loop();
         }
     }
 }
 
-/// Whether other tasks go on while the one that asks looks. Where its runtime has one thread, nobody else
-/// could call meanwhile: each would be alone, and look for just that reason, however many there are.
+/// Whether the calling task's runtime has other threads, which can run other callers while this one spins.
+/// On a current-thread runtime each of many callers would find itself alone, and spin for that reason.
 pub(super) fn has_other_workers() -> bool {
     Handle::try_current().is_ok_and(|runtime| runtime.metrics().num_workers() > 1)
 }
@@ -37,8 +37,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_caller_looks_only_where_others_can_call_meanwhile() {
-        assert!(!has_other_workers(), "who knows in what runtime");
+    fn a_caller_spins_only_on_a_multi_threaded_runtime() {
+        assert!(!has_other_workers(), "outside a runtime");
         for (mut builder, looks) in [
             (tokio::runtime::Builder::new_current_thread(), false),
             (tokio::runtime::Builder::new_multi_thread(), true),

@@ -1,4 +1,4 @@
-//! The writer's thread: takes what has queued up, runs it as one transaction, answers.
+//! The writer's thread: drains the queue, runs the requests as one transaction, and replies.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -71,12 +71,12 @@ pub(crate) struct Worker {
     schema_cookie: Option<i64>,
     /// Whether the schema had triggers then: they may change rows behind the batch's back.
     has_triggers: bool,
-    /// Whether it pays to look for requests before going to sleep.
+    /// Whether to spin for requests before sleeping.
     spins: bool,
-    /// Between this process and others that write to the file.
+    /// The lock between this process and others that write to the file.
     lock: WriterLock,
-    /// Whether a transaction takes in what arrives while it is applied. Not where each request has one
-    /// of its own.
+    /// Whether newly queued requests are drained into the open transaction. Not where each request runs in
+    /// a transaction of its own.
     drains: bool,
     /// When the files were last looked at and found in their places.
     pub(super) looked: Option<Instant>,
@@ -86,24 +86,23 @@ pub(crate) struct Worker {
     pub(super) kept: Option<Connection>,
 }
 
-/// From how many callers on the detour over a task is worth it: waking one from a foreign thread
-/// costs about a microsecond, spawning a task about two.
+/// From how many callers on a task wakes them: waking one from a thread outside the runtime costs about a
+/// microsecond, spawning a task about two.
 const WAKE_IN_A_TASK: usize = 8;
 
-/// How long the writer looks for requests before it goes to sleep, after a transaction that had not
-/// too many callers: they are about to call again. A sleep and the wake-up cost them about this much.
-/// Measured with 8 to 64 tasks: 10 to 25 % more throughput; with a lone one, without syncs, 35 to 43 us
-/// in place of 45 to 66. Longer gains nothing, and behind larger transactions it only disturbs those who
-/// call.
+/// How long the writer spins for requests before it sleeps, after a transaction of few callers: they are
+/// about to call again, and a sleep with its wake-up costs about this much. Measured with 8 to 64 tasks: 10
+/// to 25 % more throughput; with one task and no syncs, 35 to 43 us in place of 45 to 66. Longer gains
+/// nothing, and after larger transactions it takes processor time from the callers.
 const SPIN_FOR_REQUESTS: Duration = Duration::from_micros(30);
 const SPIN_AFTER: RangeInclusive<usize> = 1..=100;
 
-/// How often a paused writer looks whether the WAL can start over: the one who keeps it from that is
-/// another process, which tells nobody.
+/// How often a paused writer checks whether the WAL can start over: the reader that prevents it is in
+/// another process, which sends no notice.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Requests that are committed. Dropping them is what answers them, so that none is missed where a
-/// runtime that shuts down drops the task.
+/// Committed requests. Dropping them sends the replies, so that none is missed where a runtime that shuts
+/// down drops the task.
 struct Acknowledgements(Vec<Command>);
 
 impl Drop for Acknowledgements {
@@ -117,7 +116,7 @@ impl Drop for Acknowledgements {
 enum SessionEnd {
     /// The queue is closed and empty.
     Drained,
-    /// The connection is not to be trusted any more.
+    /// The connection must not be used any more.
     Broken,
     /// The connection's files are not at their paths any more.
     Lost,
@@ -168,14 +167,14 @@ impl Worker {
         }
     }
 
-    /// Works until the queue is closed and empty. A panic poisons the handles: the error is
-    /// published, the queue closed, and whoever waits is answered, in that order.
+    /// Runs until the queue is closed and empty. A panic poisons the handles: the error is published, the
+    /// queue closed, and the pending callers answered, in that order.
     pub(crate) fn run(mut self, connection: Connection) {
         let result = catch_unwind(AssertUnwindSafe(|| self.work(connection)));
         if result.is_err() {
             tracing::error!(
                 path = %self.config.factory.path().display(),
-                "the writer has panicked; the database must be opened anew"
+                "the writer panicked; close the database and open it again"
             );
             self.shared.panicked.store(true, Ordering::Release);
             self.shared.closing.store(true, Ordering::Release);
@@ -199,7 +198,7 @@ impl Worker {
             let current = if let Some(connection) = connection.take() {
                 connection
             } else {
-                // Not before somebody asks: what failed may have been mended by then. Readers cannot ask
+                // Not before there is a request: the cause may be gone by then. Readers cannot ask
                 // for files that are lost.
                 let asked = mem::take(&mut fast_replies) || self.receive();
                 if !asked {
@@ -231,7 +230,7 @@ impl Worker {
         }
     }
 
-    /// Waits for requests and takes what there is; `false` where the queue is closed and empty.
+    /// Waits for requests and drains the queue; `false` where it is closed and empty.
     fn receive(&mut self) -> bool {
         while self.queue.is_empty() {
             if self.spins {
@@ -240,7 +239,7 @@ impl Worker {
             if self.receiver.is_empty() {
                 self.lock.release();
             }
-            // Before the sleep: the request that wakes for it may have gone into a transaction.
+            // Checked before sleeping: the request that wakes for it may have been drained into a transaction.
             if self.shared.is_closing() {
                 self.receiver.close();
             }
@@ -296,10 +295,10 @@ impl Worker {
         }
     }
 
-    /// Waits for a WAL that cannot start over, until it can, at most for `pause`. Whoever closes the
-    /// database does not wait. Fails where a sync does.
+    /// Backpressure: waits until the WAL can start over, for `pause` at most. Closing the database ends the
+    /// wait. Fails where a sync fails.
     fn pause(&mut self, connection: &Connection, pause: Duration) -> rusqlite::Result<()> {
-        // Whoever calls meanwhile still has half of his time for the lock.
+        // A request that arrives during the pause keeps half of its deadline for the lock.
         let pause = pause.min(self.config.factory.retry().deadline() / 2);
         if pause.is_zero() {
             return Ok(());
@@ -319,7 +318,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The next requests of the queue, up to the limit in events, but at least one.
+    /// The next requests of the queue, up to the limit in events, at least one.
     fn next_batch(&mut self) -> Vec<Command> {
         let mut events = 0;
         let fitting = self
@@ -334,8 +333,8 @@ impl Worker {
         self.queue.drain(..fitting).collect()
     }
 
-    /// Runs the requests as one transaction, under the policy, and answers them all. `false` where
-    /// the connection is not to be used any more.
+    /// Runs the requests as one transaction under the retry policy, and answers all of them. `false` where
+    /// the connection must not be used any more.
     fn transact(&mut self, sql: &mut WriteStatements<'_>, mut commands: Vec<Command>) -> bool {
         while let Some(since) = commands.iter().map(|command| command.submitted_at).min() {
             let policy = self.config.factory.retry();
@@ -381,13 +380,13 @@ impl Worker {
                         }
                         Err(exhausted) => break (exhausted, error),
                     },
-                    // Its neighbours are not failed for one request's sake: each has its own
-                    // transaction then.
+                    // One request is at fault: run each in a transaction of its own, so that the others
+                    // succeed.
                     Err(Failed::Rejected(_)) if commands.len() > 1 => {
                         return self.one_by_one(sql, commands);
                     }
                     Err(Failed::Rejected(error)) => {
-                        // A page that was misread would stay in the connection's memory.
+                        // A misread page would stay in the connection's cache.
                         let usable = Failure::of(&error) != Failure::Corrupt;
                         fail_all(commands, &repository_error("carry out the request", error));
                         return usable;
@@ -398,7 +397,7 @@ impl Worker {
                         fail_all(commands, &repository_error("write to the database", error));
                         return usable;
                     }
-                    // The connection stays: the schema may be brought back.
+                    // Keep the connection: the schema may be restored.
                     Err(Failed::Refused(error)) => {
                         fail_all(commands, &error);
                         return true;
@@ -421,7 +420,7 @@ impl Worker {
                 waited = ?exhausted.waited,
                 attempts = exhausted.attempts,
                 failed = expired.len(),
-                "the write lock was not to be had"
+                "the write lock could not be acquired"
             );
             let error = SqliteError::from(error);
             let holder = LockHolder::of(self.config.factory.path());
@@ -438,11 +437,11 @@ impl Worker {
         true
     }
 
-    /// Answers the callers of a committed transaction, once it is as durable as they were promised.
-    /// `false` where that cannot be had.
+    /// Answers the callers of a committed transaction, once it is as durable as promised. `false` where the
+    /// sync fails.
     fn finish(&mut self, connection: &Connection, commands: Vec<Command>) -> bool {
         if self.syncs_apart() {
-            // The lock is free while the disk is at work.
+            // Other processes write while the disk syncs.
             self.lock.release_if_contended();
             if let Err(error) = self.shared.sync(connection) {
                 fail_all(commands, &error);
@@ -453,9 +452,9 @@ impl Worker {
         true
     }
 
-    /// Answers the callers of a committed transaction. A large number of them is woken from a task:
-    /// inside the runtime that costs a fraction of what it costs from a foreign thread, and the
-    /// writer is free for the next transaction. A few are woken at once, without the detour.
+    /// Answers the callers of a committed transaction. Many are woken by a task: inside the runtime that
+    /// costs a fraction of what it costs from another thread, and the writer can begin the next transaction.
+    /// Few are woken directly.
     fn acknowledge(&self, commands: Vec<Command>) {
         self.shared.answered(&commands);
         let answers = Acknowledgements(commands);
@@ -464,19 +463,19 @@ impl Worker {
         }
     }
 
-    /// Whether commits leave the WAL's sync to us.
+    /// Whether the WAL is synced by the writer, after the commit.
     pub(super) fn syncs_apart(&self) -> bool {
         self.config
             .factory
             .syncs_wal_apart(self.config.journal_mode)
     }
 
-    /// Takes what has come in meanwhile into the transaction that is under way, until nothing more
-    /// comes or the limit is reached. The callers of the transaction before are calling again while
-    /// this one is applied and written; what a commit costs, whatever its size, is then paid once for all.
+    /// Drains newly queued requests into the open transaction, until none is queued or the limit is reached.
+    /// The callers of the transaction before call again while this one is applied and written, and the fixed
+    /// cost of a commit is then paid once for all.
     ///
-    /// Once a turn's length has passed since it `began`, no further: those in it wait for its end, and so do
-    /// other processes, while callers who wait for no answer might come for ever.
+    /// Stops when the transaction has been open for [`writer_lock::MAX_HOLD`]: its callers and other processes
+    /// wait for its end, and callers that do not wait for replies could keep it open for ever.
     fn drain_into_transaction(
         &mut self,
         sql: &mut WriteStatements<'_>,
@@ -484,7 +483,7 @@ impl Worker {
         began: Instant,
         commands: &mut Vec<Command>,
     ) -> rusqlite::Result<()> {
-        // What triggers make of a row that is written here would not be seen.
+        // What triggers do to a row that is written here would not be seen.
         let drains = self.drains && !self.has_triggers;
         let mut events: usize = commands.iter().map(Command::events).sum();
         let mut written = commands.len();
@@ -513,8 +512,8 @@ impl Worker {
         }
     }
 
-    /// Each request in a transaction of its own. Where the connection breaks, those that are left
-    /// wait for the next one.
+    /// Runs each request in a transaction of its own. Where the connection breaks, the remaining ones wait for
+    /// the next connection.
     fn one_by_one(&mut self, sql: &mut WriteStatements<'_>, commands: Vec<Command>) -> bool {
         self.drains = false;
         let mut commands = VecDeque::from(commands);
@@ -528,8 +527,8 @@ impl Worker {
         usable
     }
 
-    /// Forgets what is `known` of another version of the file, and looks at the schema anew where it has
-    /// changed. Within the transaction: from here to its end nobody can change either.
+    /// Forgets what is cached of another version of the file, and checks the schema again where it has changed.
+    /// Called within the transaction: until its end no other process can change either.
     fn check_for_changes(
         &mut self,
         sql: &mut WriteStatements<'_>,
@@ -555,14 +554,14 @@ impl Worker {
         Ok(version)
     }
 
-    /// One attempt at the transaction. On success it is committed, to the file that was opened;
-    /// answers how long the commit took.
+    /// One attempt at the transaction. On success it is committed, to the file that was opened; returns how
+    /// long the commit took.
     fn attempt(
         &mut self,
         sql: &mut WriteStatements<'_>,
         commands: &mut Vec<Command>,
     ) -> Result<Duration, Failed> {
-        // Known again when this one is committed.
+        // Set again when this transaction is committed.
         let known = self.data_version.take();
         sql.begin().map_err(Failed::of)?;
         let version = self
@@ -595,8 +594,8 @@ impl Worker {
         if let Err(error) = sql.commit() {
             let rolled_back = sql.is_autocommit() || sql.rollback().is_ok();
             return Err(match Failure::of(&error) {
-                // Refused before anything was made durable, and the transaction is undone. A full
-                // disk is known to cut the commit record off.
+                // Refused before anything was durable, and rolled back. On a full disk the commit record is
+                // cut off.
                 Failure::Contended if rolled_back => Failed::Contended(error),
                 Failure::Full | Failure::Rejected if rolled_back => Failed::Store(error),
                 _ => Failed::Unknown(RepositoryError::with_source(
@@ -727,7 +726,7 @@ impl Worker {
     }
 }
 
-/// Ends a transaction that `failed`. Nothing of it was committed, whether or not that succeeds.
+/// Rolls back a transaction that `failed`. Nothing of it was committed, whether or not the rollback succeeds.
 fn undo(sql: &mut WriteStatements<'_>, failed: Failed) -> Failed {
     match sql.rollback() {
         Ok(()) => failed,
@@ -748,8 +747,8 @@ impl Failed {
     }
 }
 
-/// Those whose time is up, and the rest, who go on with the time they have left. Where the attempts ran
-/// out before anyone's time did, it is up for all.
+/// Requests whose deadline has passed, and the rest, which keep the time they have left. Where the attempts
+/// ran out before any deadline, all count as expired.
 pub(super) fn split_expired(
     commands: impl IntoIterator<Item = Command>,
     deadline: Duration,
