@@ -70,6 +70,19 @@ pub(crate) fn links(file: &fs::Metadata) -> u64 {
     links
 }
 
+/// Whether a file has less room on the disk than it is long. Some file systems count what is not written
+/// to the disk yet later, or compress.
+fn has_a_hole(file: &fs::Metadata) -> bool {
+    #[cfg(unix)]
+    let has_a_hole = std::os::unix::fs::MetadataExt::blocks(file) * 512 < file.len();
+    #[cfg(not(unix))]
+    let has_a_hole = {
+        let _ = file;
+        true
+    };
+    has_a_hole
+}
+
 /// The files of one database: of its connections, as they were when these were opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identities {
@@ -186,18 +199,31 @@ impl OpenFiles {
     /// Whether the files are at their paths, and have no further name. At most three calls of the
     /// system, about a microsecond each.
     pub(crate) fn look(&self) -> Result<(), Fault> {
+        self.look_at_names()?;
+        match self.expected().beside {
+            Some([_, ours]) if !is(&self.shared_memory, ours) => {
+                Err(Fault::Lost(self.shared_memory.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// As [`Self::look`], without the shared memory: what is committed is in the other two. Answers
+    /// whether the WAL may have been truncated: whether it has a hole, as it has when it was written to
+    /// again behind its end.
+    pub(crate) fn look_at_names(&self) -> Result<bool, Fault> {
         let expected = self.expected();
         let database = self.is_moved(&expected)?;
-        if let Some(beside) = expected.beside {
-            for (path, expected) in [&self.wal, &self.shared_memory].into_iter().zip(beside) {
-                if !is(path, expected) {
-                    return Err(Fault::Lost(path.clone()));
-                }
+        let mut has_hole = false;
+        if let Some([ours, _]) = expected.beside {
+            match fs::metadata(&self.wal) {
+                Ok(wal) if FileIdentity::from(&wal) == ours => has_hole = has_a_hole(&wal),
+                _ => return Err(Fault::Lost(self.wal.clone())),
             }
         }
         match links(&database) {
-            0 | 1 => Ok(()),
-            _ if self.allow_aliases => Ok(()),
+            0 | 1 => Ok(has_hole),
+            _ if self.allow_aliases => Ok(has_hole),
             links => Err(Fault::Linked(self.database.clone(), links)),
         }
     }

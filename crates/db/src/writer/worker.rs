@@ -78,9 +78,9 @@ pub(crate) struct Worker {
     /// Whether newly queued requests are drained into the open transaction. Not where each request runs in
     /// a transaction of its own.
     drains: bool,
-    /// When the files were last looked at and found in their places.
+    /// When the files were last looked at, all of them and their content, and found in their places.
     pub(super) looked: Option<Instant>,
-    /// The WAL's last frame as the transaction under way began.
+    /// What the WAL held then.
     pub(super) tail: Option<WalIndex>,
     /// A connection to lost files whose content is not saved yet.
     pub(super) kept: Option<Connection>,
@@ -622,31 +622,17 @@ impl Worker {
         connection: &Connection,
         is_unchanged: bool,
     ) -> Result<(), Failed> {
-        let is_wal = self.config.journal_mode == JournalMode::Wal;
-        let before = self.tail.take();
-        if is_wal {
-            self.tail = WalIndex::of(connection).map_err(Failed::Store)?;
-        }
-        let looked = self.looked.take();
-        if is_unchanged && looked.is_some_and(|looked| !has_passed(LOOK_IS_GOOD_FOR, looked)) {
-            self.looked = looked;
+        if is_unchanged && self.has_just_looked() {
             return Ok(());
         }
+        self.looked = None;
         let fault = match self.config.files.look() {
-            Ok(()) => match &self.tail {
-                // Certain, under the lock.
-                Some(tail)
-                    if !tail
-                        .is_in_wal_of(connection, before.as_ref())
-                        .map_err(Failed::Store)? =>
-                {
-                    Fault::Overwritten(self.config.files.wal().to_owned())
-                }
-                _ => {
-                    self.looked = Some(Instant::now());
-                    return Ok(());
-                }
-            },
+            // Certain, under the lock.
+            Ok(()) if self.is_in_wal_now(connection).map_err(Failed::Store)? => {
+                self.looked = Some(Instant::now());
+                return Ok(());
+            }
+            Ok(()) => Fault::Overwritten(self.config.files.wal().to_owned()),
             Err(fault) => fault,
         };
         match fault {
@@ -664,8 +650,13 @@ impl Worker {
         }
     }
 
+    fn has_just_looked(&self) -> bool {
+        self.looked
+            .is_some_and(|looked| !has_passed(LOOK_IS_GOOD_FOR, looked))
+    }
+
     /// Where what a transaction failed with may come of its files, and these are lost: that.
-    fn blame_files(&self, connection: &Connection, failed: Failed) -> Failed {
+    fn blame_files(&mut self, connection: &Connection, failed: Failed) -> Failed {
         let (Failed::Store(error) | Failed::Rejected(error)) = &failed else {
             return failed;
         };
@@ -674,7 +665,7 @@ impl Worker {
         }
         let fault = match self.config.files.look() {
             Err(fault @ Fault::Lost(_)) => fault,
-            _ if self.config.journal_mode == JournalMode::Wal && !self.is_in_wal(connection) => {
+            _ if !self.is_in_wal(connection) => {
                 Fault::Overwritten(self.config.files.wal().to_owned())
             }
             _ => return failed,
@@ -683,21 +674,33 @@ impl Worker {
         Failed::Lost
     }
 
-    /// Looks whether a transaction that is committed is in the files that others find.
+    /// Looks whether a transaction that is committed is in the files that others find: at the names of
+    /// the database and the WAL always, and at the rest where the last such look was not a moment ago, or
+    /// the WAL may have been truncated since.
     fn look_after_commit(&mut self, connection: &Connection) -> Result<(), Fault> {
-        self.looked = None;
-        match self.config.files.look() {
-            Ok(()) => {}
+        let looked = if self.has_just_looked() {
+            self.config.files.look_at_names()
+        } else {
+            self.config.files.look().map(|()| true)
+        };
+        match looked {
+            Ok(true) => {}
+            Ok(false) => return Ok(()),
             // It is in this name's WAL as what was acknowledged before is. The next is refused.
-            Err(Fault::Linked(..)) => return Ok(()),
+            Err(Fault::Linked(..)) => {
+                self.looked = None;
+                return Ok(());
+            }
             Err(fault) => {
+                self.looked = None;
                 if matches!(fault, Fault::Lost(_)) {
                     self.lose(&fault);
                 }
                 return Err(fault);
             }
         }
-        if self.config.journal_mode == JournalMode::Wal && !self.is_in_wal(connection) {
+        self.looked = None;
+        if !self.is_in_wal(connection) {
             let fault = Fault::Overwritten(self.config.files.wal().to_owned());
             self.lose(&fault);
             return Err(fault);
@@ -706,23 +709,33 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether the WAL has what is committed. Others may be writing to it: what looks wrong is looked at
-    /// again under the write lock.
-    fn is_in_wal(&self, connection: &Connection) -> bool {
-        let look = || match WalIndex::of(connection)? {
-            Some(index) => index.is_in_wal_of(connection, self.tail.as_ref()),
-            None => Ok(true),
-        };
-        if let Ok(true) = look() {
+    /// Whether the WAL has what is committed, and what it had at the last look. Others may be writing to
+    /// it: what looks wrong is looked at again under the write lock.
+    fn is_in_wal(&mut self, connection: &Connection) -> bool {
+        if let Ok(true) = self.is_in_wal_now(connection) {
             return true;
         }
         busy::allow(self.config.factory.retry().deadline() / 2);
         let locked = connection.execute_batch("BEGIN IMMEDIATE").is_ok();
-        let is_there = look();
+        let is_there = self.is_in_wal_now(connection);
         if locked && connection.execute_batch("ROLLBACK").is_err() {
             return false;
         }
         matches!(is_there, Ok(true))
+    }
+
+    fn is_in_wal_now(&mut self, connection: &Connection) -> rusqlite::Result<bool> {
+        if self.config.journal_mode != JournalMode::Wal {
+            return Ok(true);
+        }
+        let Some(index) = WalIndex::of(connection)? else {
+            return Ok(true);
+        };
+        let is_there = index.is_in_wal_of(connection, self.tail.as_ref())?;
+        if is_there {
+            self.tail = Some(index);
+        }
+        Ok(is_there)
     }
 }
 
