@@ -65,25 +65,106 @@ fn sources_of<'e>(
 /// An error and its sources in one line, with what to do about it at a terminal.
 pub(crate) fn with_advice(error: &(dyn std::error::Error + 'static)) -> String {
     let line = one_line(error);
-    match sources_of(error).find_map(|source| source.downcast_ref::<InvalidRow>()) {
-        Some(row) if row.readable_rules().is_some() => {
-            let sets: Vec<_> = row.columns().map(|key| format!(" --set {key}=…")).collect();
-            format!(
-                "{line}; `roas rules --guild {}{}` corrects it",
-                row.guild(),
-                sets.concat()
-            )
-        }
-        _ => match sources_of(error).find_map(|source| source.downcast_ref::<OpenError>()) {
-            Some(OpenError::Exists { .. }) => format!("{line}; `--force` replaces it"),
-            _ => line,
-        },
+    // A transparent variant is not among its own sources.
+    let first: &(dyn std::error::Error + 'static) = match error.downcast_ref() {
+        Some(Failure::Open(error)) => error,
+        _ => error,
+    };
+    match sources_of(first).find_map(advice) {
+        Some(advice) => format!("{line}; {advice}"),
+        None => line,
     }
+}
+
+/// The command or option that helps with an error of the library, which knows of neither.
+fn advice(error: &(dyn std::error::Error + 'static)) -> Option<String> {
+    if let Some(row) = error.downcast_ref::<InvalidRow>() {
+        row.readable_rules()?;
+        let sets: Vec<_> = row.columns().map(|key| format!(" --set {key}=…")).collect();
+        return Some(format!(
+            "`roas rules --guild {}{}` corrects it",
+            row.guild(),
+            sets.concat()
+        ));
+    }
+    Some(match error.downcast_ref::<OpenError>()? {
+        OpenError::Exists { .. } => "`--force` replaces it".to_owned(),
+        OpenError::Missing { .. } | OpenError::NotInitialized { .. } => {
+            "`roas migrate` or the first write creates it".to_owned()
+        }
+        OpenError::Legacy { .. } => {
+            "`roas migrate` takes it over, `roas audit` shows what that would do".to_owned()
+        }
+        OpenError::SchemaTooOld { .. } => "run `roas migrate`".to_owned(),
+        OpenError::HalfMigrated { .. } => "run `roas repair`".to_owned(),
+        OpenError::MigratesDown { wanted, .. } => {
+            format!("`roas rollback --to {wanted}` goes back to it")
+        }
+        OpenError::RollsBackUp { wanted, .. } => {
+            format!("`roas migrate --to {wanted}` goes up to it")
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_program_adds_commands_to_the_errors_of_the_library() {
+        let path = || std::path::PathBuf::from("a.db");
+        let advised = |error: OpenError| {
+            let plain = error.to_string();
+            assert!(!plain.contains("roas"), "{plain}");
+            let line = with_advice(&Failure::from(error));
+            line.strip_prefix(&plain).unwrap().to_owned()
+        };
+        for (error, expected) in [
+            (
+                OpenError::Exists { path: path() },
+                "; `--force` replaces it",
+            ),
+            (
+                OpenError::Missing { path: path() },
+                "; `roas migrate` or the first write creates it",
+            ),
+            (
+                OpenError::SchemaTooOld {
+                    path: path(),
+                    found: 1,
+                    known: 2,
+                },
+                "; run `roas migrate`",
+            ),
+            (
+                OpenError::HalfMigrated {
+                    path: path(),
+                    reason: "no table".to_owned(),
+                },
+                "; run `roas repair`",
+            ),
+            (
+                OpenError::MigratesDown {
+                    path: path(),
+                    wanted: 1,
+                    found: 2,
+                },
+                "; `roas rollback --to 1` goes back to it",
+            ),
+            (
+                OpenError::RollsBackUp {
+                    path: path(),
+                    wanted: 2,
+                    found: 1,
+                },
+                "; `roas migrate --to 2` goes up to it",
+            ),
+            (OpenError::NoPath, ""),
+        ] {
+            assert_eq!(advised(error), expected);
+        }
+    }
 
     #[test]
     fn only_wrong_usage_is_2() {

@@ -240,9 +240,9 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
                 wal_limit_bytes: info.wal_limit_bytes,
                 schema_version: info.schema_version,
                 sqlite_version: info.sqlite_version.clone(),
-                journal_mode: info.journal_mode.clone(),
+                journal_mode: info.journal_mode.to_string(),
                 journal_fallback: info.journal_fallback.clone(),
-                synchronous: info.synchronous.clone(),
+                synchronous: info.synchronous.to_string(),
                 open_in: users.neighbours.into_iter().map(User::from).collect(),
                 write_lock_pid: users.lock_holder.as_ref().map(LockHolder::pid),
                 write_lock: users.lock_holder.map(|holder| holder.to_string()),
@@ -288,7 +288,7 @@ struct User {
 }
 
 impl From<Neighbour> for User {
-    fn from(Neighbour { pid, name }: Neighbour) -> Self {
+    fn from(Neighbour { pid, name, .. }: Neighbour) -> Self {
         Self { pid, name }
     }
 }

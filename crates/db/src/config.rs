@@ -1,5 +1,6 @@
 //! What can be set about a database.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -77,6 +78,39 @@ pub enum Durability {
     /// A killed process; a power cut may take the last commits before it (`synchronous=NORMAL`).
     /// The file stays consistent.
     Normal,
+}
+
+/// SQLite's journal mode of an open database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JournalMode {
+    /// A write-ahead log: readers and the writer do not block each other.
+    Wal,
+    /// A rollback journal, the fallback if the file cannot have a WAL: a commit blocks readers.
+    Delete,
+}
+
+impl JournalMode {
+    /// `wal` or `delete`, as SQLite's `journal_mode` names them.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wal => "wal",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+impl fmt::Display for JournalMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Durability {

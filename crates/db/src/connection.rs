@@ -23,7 +23,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, ffi};
 
 use crate::claim::Claim;
-use crate::config::{Config, Durability};
+use crate::config::{Config, Durability, JournalMode};
 use crate::error::{Failure, OpenError, SqliteError, is_contended};
 use crate::files::{create_private, is_side_file, take_owner_of, wal_path, with_suffix};
 use crate::identity::{Identities, refuse_aliases};
@@ -65,24 +65,6 @@ pub(crate) struct ConnectionFactory {
     /// Since when somebody has waited for what is opened; since it is asked for, where nobody has.
     since: Option<Instant>,
     claim: Option<Arc<Claim>>,
-}
-
-/// How changes reach the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JournalMode {
-    /// Readers and the writer go on side by side.
-    Wal,
-    /// The fallback where WAL cannot be had: a writer shuts readers out while it commits.
-    Delete,
-}
-
-impl JournalMode {
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Wal => "wal",
-            Self::Delete => "delete",
-        }
-    }
 }
 
 impl ConnectionFactory {

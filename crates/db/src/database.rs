@@ -11,8 +11,8 @@ use roas_domain::{Clock, RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::config::{Access, Config};
-use crate::connection::{ConnectionFactory, JournalMode, Writers};
+use crate::config::{Access, Config, Durability, JournalMode};
+use crate::connection::{ConnectionFactory, Writers};
 use crate::error::{Ending, OpenError};
 use crate::files::wal_path;
 use crate::identity::OpenFiles;
@@ -59,6 +59,7 @@ struct WriteSide {
 
 /// What an open database turned out to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DatabaseInfo {
     /// The file's absolute path.
     pub path: PathBuf,
@@ -66,14 +67,14 @@ pub struct DatabaseInfo {
     pub schema_version: i32,
     /// The version of the SQLite that is linked.
     pub sqlite_version: String,
-    /// `wal`, or `delete` where WAL is not to be had.
-    pub journal_mode: String,
-    /// Why it is `delete`. A writer then shuts readers out while it commits, and the retry policy is
-    /// the aggressive one.
+    /// [`JournalMode::Delete`] if the file cannot have a WAL.
+    pub journal_mode: JournalMode,
+    /// Why it is [`JournalMode::Delete`]. A commit then blocks readers, and the aggressive retry
+    /// policy applies.
     pub journal_fallback: Option<String>,
-    /// `full` or `normal`: what an acknowledged write of this process survives. For a database
-    /// that is open for reading only: what its writes would.
-    pub synchronous: String,
+    /// What an acknowledged write of this process survives. For a database that is open read-only:
+    /// what it would survive.
+    pub synchronous: Durability,
     /// The size of the WAL that backpressure keeps to ([`Config::wal_limit`]), in bytes.
     pub wal_limit_bytes: u64,
     /// Whether opening created the file.
@@ -84,6 +85,7 @@ pub struct DatabaseInfo {
 
 /// How much room a database takes on the disk, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct DatabaseSize {
     /// The database file.
     pub database_bytes: u64,
@@ -93,6 +95,7 @@ pub struct DatabaseSize {
 
 /// Who uses a database's file besides the one who asks. Only Linux tells.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct FileUsers {
     /// The other processes that have it open, of those that the caller may look into.
     pub neighbours: Vec<Neighbour>,
@@ -472,13 +475,13 @@ fn info(
         path: factory.path().to_owned(),
         schema_version,
         sqlite_version: rusqlite::version().to_owned(),
-        journal_mode: journal_mode.name().to_owned(),
+        journal_mode,
         journal_fallback: match (journal_mode, config.access) {
             (JournalMode::Wal, _) => None,
             (JournalMode::Delete, Access::ReadWrite) => Some(factory.no_wal()),
             (JournalMode::Delete, Access::ReadOnly) => Some(NOT_YET_WAL.to_owned()),
         },
-        synchronous: config.durability.name().to_owned(),
+        synchronous: config.durability,
         wal_limit_bytes: wal_limit_bytes(config, factory),
         created: false,
         migrations_applied: Vec::new(),

@@ -114,13 +114,13 @@ pub enum OpenError {
         folder: PathBuf,
     },
     /// There is no such file, and it was to be read only.
-    #[error("there is no database at `{}`; `roas migrate` or the first write creates it", path.display())]
+    #[error("there is no database at `{}`", path.display())]
     Missing {
         /// The path.
         path: PathBuf,
     },
     /// The file is empty or has other modules' tables only, and it was to be read only.
-    #[error("`{}` holds no activity meter yet; `roas migrate` or the first write creates it", path.display())]
+    #[error("`{}` holds no activity meter yet", path.display())]
     NotInitialized {
         /// The path.
         path: PathBuf,
@@ -191,7 +191,7 @@ pub enum OpenError {
         waited: Duration,
     },
     /// The file is a database of the original bot, and it was not to be migrated.
-    #[error("`{}` is a database of the original bot ({kind}): run `roas migrate` to take it over, `roas audit` to look first", path.display())]
+    #[error("`{}` is a database of the original bot ({kind}) and has not been migrated", path.display())]
     Legacy {
         /// The path.
         path: PathBuf,
@@ -209,7 +209,7 @@ pub enum OpenError {
         known: i32,
     },
     /// The schema is older than this program needs, and it was not to be migrated.
-    #[error("`{}` has schema version {found}, but version {known} is needed: run `roas migrate`", path.display())]
+    #[error("`{}` has schema version {found}, but version {known} is needed", path.display())]
     SchemaTooOld {
         /// The path.
         path: PathBuf,
@@ -237,7 +237,7 @@ pub enum OpenError {
         objects: Vec<ForeignObject>,
     },
     /// The history of migrations in the file says something else than its tables.
-    #[error("`{}` is half migrated: {reason}; run `roas repair`", path.display())]
+    #[error("`{}` is half migrated: {reason}", path.display())]
     HalfMigrated {
         /// The path.
         path: PathBuf,
@@ -251,6 +251,26 @@ pub enum OpenError {
         path: PathBuf,
         /// Why not.
         reason: String,
+    },
+    /// A migration was asked for an older version than the file has.
+    #[error("cannot migrate `{}` to schema version {wanted}: it already has version {found}", path.display())]
+    MigratesDown {
+        /// The path.
+        path: PathBuf,
+        /// The version asked for.
+        wanted: i32,
+        /// The version found.
+        found: i32,
+    },
+    /// A rollback was asked for a newer version than the file has.
+    #[error("cannot roll `{}` back to schema version {wanted}: it has only version {found}", path.display())]
+    RollsBackUp {
+        /// The path.
+        path: PathBuf,
+        /// The version asked for.
+        wanted: i32,
+        /// The version found.
+        found: i32,
     },
     /// There is no such version to migrate or to roll back to.
     #[error("cannot bring `{}` to schema version {wanted}: {reason}", path.display())]

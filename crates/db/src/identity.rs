@@ -22,7 +22,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::connection::{ConnectionFactory, JournalMode, poll_until};
+use crate::config::JournalMode;
+use crate::connection::{ConnectionFactory, poll_until};
 use crate::error::OpenError;
 use crate::files::with_suffix;
 use crate::partial::remove_leftovers;

@@ -34,7 +34,7 @@ mod writer_tests;
 
 pub use admin::backup::{BackupReport, backup, restore};
 pub use admin::progress::{Phase, Progress, Watcher};
-pub use config::{Access, Config, Durability, OnOldSchema};
+pub use config::{Access, Config, Durability, JournalMode, OnOldSchema};
 pub use database::{Database, DatabaseInfo, DatabaseSize, FileUsers};
 pub use error::{OpenError, SqliteError};
 pub use files::belongs_to_database;

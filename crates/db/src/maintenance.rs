@@ -13,7 +13,8 @@ use roas_domain::{Clock, EventId, GuildId, RepositoryError, RepositoryErrorKind}
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
-use crate::connection::{ConnectionFactory, JournalMode, keep_from_checkpoint};
+use crate::config::JournalMode;
+use crate::connection::{ConnectionFactory, keep_from_checkpoint};
 use crate::error::{Failure, busy_error, is_contended, repository_error};
 use crate::files::wal_path;
 use crate::identity::{Fault, Lease, OpenFiles};
@@ -50,6 +51,7 @@ const JOBS: usize = 4;
 
 /// What a round of maintenance did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct MaintenanceReport {
     /// Event ids that were older than the window, and are forgotten.
     pub forgotten_events: u64,

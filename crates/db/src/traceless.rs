@@ -34,8 +34,8 @@ use std::time::SystemTime;
 
 use rusqlite::{Connection, OpenFlags, ffi};
 
-use crate::connection::keep_from_checkpoint;
-use crate::connection::{AttemptError, COMMON_SETTINGS, ConnectionFactory, JournalMode};
+use crate::config::JournalMode;
+use crate::connection::{AttemptError, COMMON_SETTINGS, ConnectionFactory, keep_from_checkpoint};
 use crate::error::{Failure, OpenError};
 use crate::files::with_suffix;
 use crate::sqlite_file::SqliteFile;

@@ -9,6 +9,7 @@ use crate::latency::LatencySummary;
 
 /// What an ingest did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct IngestSummary {
     /// Lines that were dealt with: the sum of the six counts below. After an error or a stop,
     /// lines that were read but neither rejected nor answered are not among them.

@@ -20,6 +20,7 @@ pub type ComponentError = Box<dyn Error + Send + Sync>;
 /// An error that the component returned is this error's [`source`](Error::source), with its own
 /// chain beneath it, and can be downcast there.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum ComponentFailure {
     /// The call returned an error.
     Returned(Arc<dyn Error + Send + Sync>),

@@ -11,6 +11,7 @@ use super::error::ComponentFailure;
 
 /// What a start came to. That there is one means that every critical component is up.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StartupReport {
     /// Every registered component, by level, in the order of registration within a level.
     pub components: Vec<StartedComponent>,
@@ -20,6 +21,7 @@ pub struct StartupReport {
 
 /// One component in a [`StartupReport`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StartedComponent {
     /// Its name.
     pub name: String,
@@ -31,6 +33,7 @@ pub struct StartedComponent {
 
 /// What became of a component in a start.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum StartStatus {
     /// It is up.
     Started {
@@ -109,6 +112,7 @@ impl fmt::Display for StartStatus {
 
 /// What a shutdown, or the rollback of a failed start, came to.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ShutdownReport {
     /// Every component that was up or half up, in the order of stopping: from the highest level
     /// down, and against the order of registration within a level. Empty where nothing was up.
@@ -119,6 +123,7 @@ pub struct ShutdownReport {
 
 /// One component in a [`ShutdownReport`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct StoppedComponent {
     /// Its name.
     pub name: String,
@@ -128,6 +133,7 @@ pub struct StoppedComponent {
 
 /// What became of a component in a shutdown.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum StopStatus {
     /// It stopped in order.
     Stopped {
@@ -207,6 +213,7 @@ impl fmt::Display for StopStatus {
 
 /// How the components are doing.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct HealthReport {
     /// Every registered component, by level, in the order of registration within a level.
     pub components: Vec<ComponentHealth>,
@@ -214,6 +221,7 @@ pub struct HealthReport {
 
 /// One component in a [`HealthReport`].
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ComponentHealth {
     /// Its name.
     pub name: String,

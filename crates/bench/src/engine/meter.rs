@@ -159,8 +159,8 @@ impl Engine for Meter {
     async fn describe(&self) -> Result<Description, BoxError> {
         let info = self.database.info();
         let pragmas = [
-            ("journal_mode", info.journal_mode.clone()),
-            ("synchronous", info.synchronous.clone()),
+            ("journal_mode", info.journal_mode.to_string()),
+            ("synchronous", info.synchronous.to_string()),
         ];
         Ok(Description {
             sqlite_version: info.sqlite_version.clone(),

@@ -155,7 +155,7 @@ fn versions_that_cannot_be_reached_are_named() {
         ("migrate --to 999", "knows only up to"),
         ("migrate --to -1", "unexpected argument"),
         ("migrate --strategy least", "expected max, sum or latest"),
-        ("rollback --to 1", "`roas migrate` leads up"),
+        ("rollback --to 1", "`roas migrate --to 1` goes up to it"),
     ] {
         let answer = folder.run(line);
         assert!(answer.stderr.contains(expected), "{line}: {answer:?}");
@@ -181,7 +181,7 @@ fn backups_come_back_and_nothing_is_overwritten_unasked() {
         folder
             .run("backup copy.db")
             .failure()
-            .contains("is there already; it was left untouched, `--force` replaces it")
+            .contains("is there already; it was left untouched; `--force` replaces it")
     );
     assert!(
         folder
@@ -196,7 +196,7 @@ fn backups_come_back_and_nothing_is_overwritten_unasked() {
         folder
             .run("restore copy.db")
             .failure()
-            .contains("is there already; it was left untouched, `--force` replaces it")
+            .contains("is there already; it was left untouched; `--force` replaces it")
     );
     assert_eq!(folder.json("stats")["members"], 901);
     folder.run("restore --force copy.db").text();

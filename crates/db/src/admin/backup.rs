@@ -22,6 +22,7 @@ use crate::partial::{Existing, Partial};
 
 /// What a backup or a restoration has written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct BackupReport {
     /// The file that was read.
     pub from: PathBuf,

@@ -18,6 +18,7 @@ use crate::takeover::since::SinceTakeover;
 
 /// What a check has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CheckReport {
     /// The file's absolute path.
     pub path: PathBuf,

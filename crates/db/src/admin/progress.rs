@@ -7,6 +7,7 @@ use crate::connection::ConnectionFactory;
 
 /// What a long operation is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Phase {
     /// Writing a copy of the database: a snapshot, a backup, a restored file.
     Copying,

@@ -9,6 +9,7 @@ use std::path::Path;
 
 /// A process that has the database open.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Neighbour {
     /// Its process id.
     pub pid: u32,

@@ -30,6 +30,7 @@ impl std::fmt::Display for MigrationName {
 
 /// A migration that a file has gone through.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AppliedMigration {
     /// Its place in the order.
     pub version: i32,

@@ -48,6 +48,7 @@ use history::{HISTORY_DDL, history, insert_history, names, version_of};
 
 /// Where a database stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MigrationStatus {
     /// The file's absolute path.
     pub path: PathBuf,
@@ -65,6 +66,7 @@ pub struct MigrationStatus {
 
 /// What a migration did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MigrationReport {
     /// The file's absolute path.
     pub path: PathBuf,
@@ -333,30 +335,35 @@ fn refuse_obstacles(
     })
 }
 
-/// The version that the options ask for, where it can be reached upwards.
+/// The version to migrate to, if it is this or a later one.
 fn target_version(
     factory: &ConnectionFactory,
     before: &MigrationStatus,
     options: &MigrateOptions,
 ) -> Result<i32, OpenError> {
     let wanted = options.to.unwrap_or_else(latest);
-    let reason = if wanted < before.version {
-        format!(
-            "it has version {}, and `roas rollback --to {wanted}` is what leads down",
-            before.version
-        )
+    let path = factory.path().to_owned();
+    if wanted < 0 {
+        Err(OpenError::NoSuchVersion {
+            path,
+            wanted,
+            reason: "versions start at 0".to_owned(),
+        })
     } else if wanted > latest() {
-        format!("this program knows only up to {}", latest())
-    } else if wanted < 0 {
-        "there is none below 0".to_owned()
+        Err(OpenError::NoSuchVersion {
+            path,
+            wanted,
+            reason: format!("this program knows only up to {}", latest()),
+        })
+    } else if wanted < before.version {
+        Err(OpenError::MigratesDown {
+            path,
+            wanted,
+            found: before.version,
+        })
     } else {
-        return Ok(wanted);
-    };
-    Err(OpenError::NoSuchVersion {
-        path: factory.path().to_owned(),
-        wanted,
-        reason,
-    })
+        Ok(wanted)
+    }
 }
 
 /// Runs the migrations up to `to`, as the refinery program does: each script and its row in the

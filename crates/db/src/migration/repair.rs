@@ -17,6 +17,7 @@ use crate::takeover::legacy::{self, HISTORY_TABLE};
 
 /// What was mended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RepairReport {
     /// The file's absolute path.
     pub path: PathBuf,

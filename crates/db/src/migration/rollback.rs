@@ -55,6 +55,7 @@ impl RollbackOptions {
 
 /// What was undone.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct RollbackReport {
     /// The file's absolute path.
     pub path: PathBuf,
@@ -98,24 +99,25 @@ pub fn rollback(config: &Config, options: &RollbackOptions) -> Result<RollbackRe
         require_writable(&factory)?;
         let lock = MigrationLock::acquire(&factory)?;
         let before = checked_status(&factory)?;
-        if !(0..=before.version).contains(&options.to) {
+        let (path, wanted) = (factory.path().to_owned(), options.to);
+        if wanted < 0 {
             return Err(OpenError::NoSuchVersion {
-                path: factory.path().to_owned(),
-                wanted: options.to,
-                reason: if options.to < 0 {
-                    "there is none below 0".to_owned()
-                } else {
-                    format!(
-                        "it has version {} only; `roas migrate` leads up",
-                        before.version
-                    )
-                },
+                path,
+                wanted,
+                reason: "versions start at 0".to_owned(),
+            });
+        }
+        if wanted > before.version {
+            return Err(OpenError::RollsBackUp {
+                path,
+                wanted,
+                found: before.version,
             });
         }
         let mut report = RollbackReport {
-            path: factory.path().to_owned(),
+            path,
             from: before.version,
-            to: options.to,
+            to: wanted,
             undone: Vec::new(),
             contents: before.contents,
             snapshot: None,

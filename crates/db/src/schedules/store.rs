@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
-use crate::config::{Config, Durability};
-use crate::connection::{ConnectionFactory, JournalMode};
+use crate::config::{Config, Durability, JournalMode};
+use crate::connection::ConnectionFactory;
 use crate::identity::{FileIdentity, Identities};
 use crate::migration::migrate;
 

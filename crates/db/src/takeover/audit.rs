@@ -22,6 +22,7 @@ use crate::takeover::since::SinceTakeover;
 
 /// What a database file holds, and what a migration would do with it.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Audit {
     /// The file's absolute path.
     pub path: PathBuf,
@@ -72,6 +73,7 @@ pub struct Audit {
 
 /// Why rows would be quarantined.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reason {
     /// The table they are in.
     pub source: String,
@@ -83,6 +85,7 @@ pub struct Reason {
 
 /// A member with several rows.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct DuplicateKey {
     /// The guild.
     pub guild_id: i64,

@@ -9,6 +9,7 @@ use roas_domain::UnixSeconds;
 
 /// The scores of the original and those after a migration by the default strategy, compared.
 #[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
 pub struct Comparison {
     /// The moment, in Unix seconds; 0 where there is no member to compare.
     pub at: i64,
@@ -22,6 +23,7 @@ pub struct Comparison {
 
 /// A guild's top ten before and after.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Board {
     /// The guild.
     pub guild_id: i64,
@@ -39,6 +41,7 @@ pub struct Board {
 
 /// A member on a [`Board`].
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Place {
     /// The user.
     pub user_id: i64,
@@ -56,6 +59,7 @@ pub struct Place {
 
 /// A guild's setting that is taken over with another value than is stored.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct ReplacedSetting {
     /// The guild.
     pub guild_id: i64,

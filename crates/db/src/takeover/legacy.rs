@@ -9,6 +9,7 @@ use crate::takeover::TAKEOVER_TABLE;
 
 /// What a file was found to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Contents {
     /// There is no file.
     Missing,
@@ -24,6 +25,7 @@ pub enum Contents {
 
 /// The schemas that the original bot has had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LegacyKind {
     /// Tables `meter`, `daily`, `report_channel`.
     V23,

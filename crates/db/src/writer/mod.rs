@@ -109,6 +109,7 @@ struct Counters {
 
 /// What the writer has done since it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct WriterStats {
     /// Transactions committed.
     pub batches: u64,

@@ -13,7 +13,8 @@ use roas_domain::{Clock, RepositoryError, RepositoryErrorKind, UnixSeconds};
 use rusqlite::Connection;
 use tracing::field::Empty;
 
-use crate::connection::{ConnectionFactory, JournalMode};
+use crate::config::JournalMode;
+use crate::connection::ConnectionFactory;
 use crate::error::{
     Ending, Failure, SqliteError, busy_error, ended_by_itself, outcome_unknown, repository_error,
 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use proptest::prelude::*;
-use roas_db::{Config, Database};
+use roas_db::{Config, Database, JournalMode};
 use roas_domain::testing::conformance::{
     self, Scenario, agrees_with_the_model, lanes_end_as_the_model,
 };
@@ -83,7 +83,7 @@ mod without_wal {
         run_with(
             |config| config.vfs("unix-dotfile"),
             async |database| {
-                assert_eq!(database.info().journal_mode, "delete");
+                assert_eq!(database.info().journal_mode, JournalMode::Delete);
                 scenario(Arc::new(database.repository())).await;
                 database
             },

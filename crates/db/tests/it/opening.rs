@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use roas_db::migration::{Contents, LegacyKind};
-use roas_db::{Access, Config, Database, OnOldSchema, OpenError, RetryPolicy, Watcher};
+use roas_db::{
+    Access, Config, Database, Durability, JournalMode, OnOldSchema, OpenError, RetryPolicy, Watcher,
+};
 use roas_domain::testing::fixtures::{MIDNIGHT, member, message};
 use roas_domain::{ActivityRepository, RepositoryErrorKind};
 use tempfile::tempdir;
@@ -62,8 +64,8 @@ fn a_new_database_is_its_owners_alone_and_current() {
     let database = open(quick(folder.path())).unwrap();
     let info = database.info().clone();
     assert!(info.created);
-    assert_eq!(info.journal_mode, "wal");
-    assert_eq!(info.synchronous, "normal");
+    assert_eq!(info.journal_mode, JournalMode::Wal);
+    assert_eq!(info.synchronous, Durability::Normal);
     assert_eq!(
         info.migrations_applied.len(),
         usize::try_from(info.schema_version).unwrap()
@@ -164,7 +166,7 @@ fn reading_leaves_no_trace() {
 
     let before = contents(folder.path());
     let reading = open(Config::new(&missing).access(Access::ReadOnly)).unwrap();
-    assert_eq!(reading.info().journal_mode, "wal");
+    assert_eq!(reading.info().journal_mode, JournalMode::Wal);
     on_runtime(async {
         let repository = reading.repository();
         let (one, two) = tokio::join!(repository.counts(), repository.find_member(member(1, 2)));
@@ -430,7 +432,7 @@ fn a_reader_that_keeps_the_first_opening_waiting_is_named() {
     assert!(!text.contains("locked"), "{text}");
     drop(reader);
     let database = open(config).unwrap();
-    assert_eq!(database.info().journal_mode, "wal");
+    assert_eq!(database.info().journal_mode, JournalMode::Wal);
     close(database);
 }
 
@@ -468,7 +470,7 @@ fn the_first_opening_of_a_migrated_file_waits_for_a_lock_within_its_attempt() {
     }
     drop(lock);
     let database = open(config).unwrap();
-    assert_eq!(database.info().journal_mode, "wal");
+    assert_eq!(database.info().journal_mode, JournalMode::Wal);
     close(database);
 }
 
@@ -487,7 +489,7 @@ fn a_database_without_a_wal_says_why_and_says_it_in_the_log() {
         (info, fs::read_to_string(&log).unwrap())
     };
     let (info, log_lines) = said(quick(folder.path()).vfs("unix-dotfile"));
-    assert_eq!(info.journal_mode, "delete");
+    assert_eq!(info.journal_mode, JournalMode::Delete);
     let reason = info.journal_fallback.unwrap();
     assert!(reason.contains("unix-dotfile"), "{reason}");
     assert_eq!(
@@ -502,14 +504,14 @@ fn a_database_without_a_wal_says_why_and_says_it_in_the_log() {
 
     // Whoever only reads cannot know more than that there is none, and warns of nothing.
     let (info, log_lines) = said(quick(folder.path()).access(Access::ReadOnly));
-    assert_eq!(info.journal_mode, "delete");
+    assert_eq!(info.journal_mode, JournalMode::Delete);
     assert!(info.journal_fallback.is_some());
     assert!(!log_lines.contains("WAL"), "{log_lines}");
 
     let (info, log_lines) = said(quick(folder.path()));
     assert_eq!(
-        (info.journal_mode.as_str(), info.journal_fallback),
-        ("wal", None)
+        (info.journal_mode, info.journal_fallback),
+        (JournalMode::Wal, None)
     );
     assert!(!log_lines.contains("WAL"), "{log_lines}");
 }

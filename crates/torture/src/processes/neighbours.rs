@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use nix::sys::signal::Signal;
-use roas_db::{Config, Database, Durability, RetryPolicy, SqliteActivityRepository};
+use roas_db::{Config, Database, Durability, JournalMode, RetryPolicy, SqliteActivityRepository};
 use roas_domain::{ActivityRepository, EventOutcome, RepositoryError, RepositoryErrorKind};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
@@ -456,8 +456,8 @@ fn journal_mode_changed_while_closed(scene: &mut Scene<'_>) -> Result<(), Broken
     let mode = scene
         .database
         .as_ref()
-        .map(|database| database.info().journal_mode.clone());
-    if mode.as_deref() != Some("wal") {
+        .map(|database| database.info().journal_mode);
+    if mode != Some(JournalMode::Wal) {
         return Err(Broken::new(format_args!("opened in journal mode {mode:?}")));
     }
     scene.all_are_acknowledged()
