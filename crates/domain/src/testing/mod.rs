@@ -17,6 +17,6 @@ pub mod strategies;
 
 pub use clock::ManualClock;
 pub use memory::{MemoryRepository, Model};
-pub use operation::{Answer, Operation};
+pub use operation::{Operation, OperationOutput};
 
 pub use crate::repository::MockActivityRepository;

@@ -35,7 +35,7 @@ pub enum Operation {
 
 /// What an [`Operation`] answered.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum OperationOutput {
     /// To [`Operation::Record`].
     Recorded(EventOutcome),
     /// To [`Operation::RecordMany`].
@@ -59,21 +59,24 @@ impl Operation {
     pub async fn perform(
         &self,
         repository: &dyn ActivityRepository,
-    ) -> Result<Answer, RepositoryError> {
+    ) -> Result<OperationOutput, RepositoryError> {
         match self {
-            Self::Record(event) => repository.record(*event).await.map(Answer::Recorded),
+            Self::Record(event) => repository
+                .record(*event)
+                .await
+                .map(OperationOutput::Recorded),
             Self::RecordMany(events) => repository
                 .record_many(events.clone())
                 .await
-                .map(Answer::RecordedMany),
+                .map(OperationOutput::RecordedMany),
             Self::Adjust { member, delta, at } => repository
                 .adjust_score(*member, *delta, *at)
                 .await
-                .map(Answer::Adjusted),
+                .map(OperationOutput::Adjusted),
             Self::SetRules { guild, rules } => repository
                 .set_guild_rules(*guild, rules.clone())
                 .await
-                .map(|()| Answer::RulesSet),
+                .map(|()| OperationOutput::RulesSet),
         }
     }
 
@@ -83,16 +86,16 @@ impl Operation {
     ///
     /// Where the port refuses it: a batch of more than
     /// [`MAX_EVENTS_PER_CALL`](crate::MAX_EVENTS_PER_CALL) events.
-    pub fn apply(&self, model: &mut Model) -> Result<Answer, RepositoryError> {
+    pub fn apply(&self, model: &mut Model) -> Result<OperationOutput, RepositoryError> {
         Ok(match self {
-            Self::Record(event) => Answer::Recorded(model.record(event)),
-            Self::RecordMany(events) => Answer::RecordedMany(model.record_many(events)?),
+            Self::Record(event) => OperationOutput::Recorded(model.record(event)),
+            Self::RecordMany(events) => OperationOutput::RecordedMany(model.record_many(events)?),
             Self::Adjust { member, delta, at } => {
-                Answer::Adjusted(model.adjust_score(*member, *delta, *at))
+                OperationOutput::Adjusted(model.adjust_score(*member, *delta, *at))
             }
             Self::SetRules { guild, rules } => {
                 model.set_guild_rules(*guild, rules.clone());
-                Answer::RulesSet
+                OperationOutput::RulesSet
             }
         })
     }

@@ -12,7 +12,7 @@ use crate::query::{LeaderboardLimit, Period};
 use crate::repository::ActivityRepository;
 use crate::testing::fixtures::at;
 use crate::testing::strategies::{SPAN_SECONDS, START};
-use crate::testing::{Answer, Model, Operation};
+use crate::testing::{Model, Operation, OperationOutput};
 use crate::time::UnixSeconds;
 
 /// One after the other, every operation is answered as the [`Model`] answers it, and in the end
@@ -54,7 +54,7 @@ pub async fn lanes_end_as_the_model(
     assert_same_state(&*repository, &model, &lanes.concat()).await;
 }
 
-async fn run_lane(repository: &dyn ActivityRepository, lane: &[Operation]) -> Vec<Answer> {
+async fn run_lane(repository: &dyn ActivityRepository, lane: &[Operation]) -> Vec<OperationOutput> {
     let mut answers = Vec::with_capacity(lane.len());
     for operation in lane {
         answers.push(perform(repository, operation).await);
@@ -62,12 +62,12 @@ async fn run_lane(repository: &dyn ActivityRepository, lane: &[Operation]) -> Ve
     answers
 }
 
-async fn perform(repository: &dyn ActivityRepository, operation: &Operation) -> Answer {
+async fn perform(repository: &dyn ActivityRepository, operation: &Operation) -> OperationOutput {
     let answer = operation.perform(repository).await;
     answer.unwrap_or_else(|error| panic!("{operation:?} failed: {error}"))
 }
 
-fn expected(model: &mut Model, operation: &Operation) -> Answer {
+fn expected(model: &mut Model, operation: &Operation) -> OperationOutput {
     operation
         .apply(model)
         .expect("strategies draw no batch that is too large")
