@@ -20,7 +20,7 @@ const QUEUED_BATCHES: usize = 4;
 
 /// Some lines, in the order of the input.
 #[derive(Debug, Default)]
-pub(super) struct Batch {
+pub(super) struct LineBatch {
     pub(super) lines: Vec<Parsed>,
     /// Bytes of the input read up to the end of this batch, from the start.
     pub(super) bytes: u64,
@@ -29,7 +29,7 @@ pub(super) struct Batch {
 /// What the thread says.
 #[derive(Debug)]
 pub(super) enum Input {
-    Lines(Batch),
+    Lines(LineBatch),
     /// The last word: the end of the input, or what kept it from being read further.
     End(io::Result<()>),
 }
@@ -93,7 +93,7 @@ fn read(
     mut input: impl BufRead,
     mut send: impl FnMut(Input) -> Result<(), Gone>,
 ) -> Result<(), Gone> {
-    let mut batch = Batch::default();
+    let mut batch = LineBatch::default();
     let mut line = Line::default();
     loop {
         if !batch.lines.is_empty() {
@@ -134,7 +134,7 @@ fn split_line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
     &all[..length]
 }
 
-impl Batch {
+impl LineBatch {
     /// The lines so far; the count of bytes goes on.
     fn take(&mut self) -> Self {
         Self {

@@ -13,11 +13,11 @@ use crate::latency::LatencyRecorder;
 use crate::service::ActivityMeterService;
 
 use super::lanes::{Lanes, Pending};
-use super::lines::{Batch, Parsed};
+use super::lines::{LineBatch, Parsed};
 use super::{IngestError, IngestObserver, IngestSummary};
 
 /// What the repository answered to one call.
-pub(super) struct Answer {
+pub(super) struct CallOutcome {
     call: Vec<Pending>,
     /// For the events of the call, in order; for all of them unless the call ended early.
     results: Vec<Result<EventOutcome, RepositoryError>>,
@@ -26,7 +26,7 @@ pub(super) struct Answer {
     took: Duration,
 }
 
-pub(super) async fn submit(service: &ActivityMeterService, call: Vec<Pending>) -> Answer {
+pub(super) async fn submit(service: &ActivityMeterService, call: Vec<Pending>) -> CallOutcome {
     let submitted = Instant::now();
     let mut results = Vec::with_capacity(call.len());
     let mut failure = None;
@@ -54,7 +54,7 @@ pub(super) async fn submit(service: &ActivityMeterService, call: Vec<Pending>) -
             }
         }
     }
-    Answer {
+    CallOutcome {
         results,
         failure,
         took: submitted.elapsed(),
@@ -86,7 +86,7 @@ async fn record(
 
 /// Why a run ends early.
 #[derive(Debug)]
-enum Failure {
+enum AbortReason {
     Repository { line: u64, source: RepositoryError },
     Read { line: u64, source: io::Error },
     Acknowledge { source: io::Error },
@@ -109,7 +109,7 @@ pub(super) struct Run<'a, O> {
     /// Whether the observer takes acknowledgements still.
     acknowledging: bool,
     /// Where there are several, the first one that is not the input's.
-    failure: Option<Failure>,
+    failure: Option<AbortReason>,
 }
 
 impl<'a, O: IngestObserver> Run<'a, O> {
@@ -137,7 +137,7 @@ impl<'a, O: IngestObserver> Run<'a, O> {
         !self.ended && self.lines.len() == 0
     }
 
-    pub(super) fn lines_came(&mut self, batch: Batch) {
+    pub(super) fn lines_came(&mut self, batch: LineBatch) {
         self.came += batch.lines.len() as u64;
         self.observer.progress(batch.bytes, self.came);
         self.lines = batch.lines.into_iter().peekable();
@@ -147,7 +147,7 @@ impl<'a, O: IngestObserver> Run<'a, O> {
         self.ended = true;
         if let Err(source) = end {
             let line = self.came + 1;
-            self.failure = Some(Failure::Read { line, source });
+            self.failure = Some(AbortReason::Read { line, source });
         }
     }
 
@@ -186,7 +186,7 @@ impl<'a, O: IngestObserver> Run<'a, O> {
     }
 
     /// Deals with an answer. Returns the next call to submit for its member.
-    pub(super) fn settle(&mut self, answer: Answer) -> Option<Vec<Pending>> {
+    pub(super) fn settle(&mut self, answer: CallOutcome) -> Option<Vec<Pending>> {
         let recorded = answer
             .results
             .iter()
@@ -205,7 +205,7 @@ impl<'a, O: IngestObserver> Run<'a, O> {
         }
         if let Some(source) = answer.failure {
             let line = unanswered.map_or(0, |pending| pending.line);
-            self.fail(Failure::Repository { line, source });
+            self.fail(AbortReason::Repository { line, source });
         }
         self.lanes.settle(&answer.call)
     }
@@ -236,14 +236,14 @@ impl<'a, O: IngestObserver> Run<'a, O> {
         {
             // What the observer wrote last may be half a line; no more must be written behind it.
             self.acknowledging = false;
-            self.fail(Failure::Acknowledge { source });
+            self.fail(AbortReason::Acknowledge { source });
         }
     }
 
     /// Submits nothing more.
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: AbortReason) {
         // That the input broke gives way: it would promise that every line before was dealt with.
-        if matches!(self.failure, None | Some(Failure::Read { .. })) {
+        if matches!(self.failure, None | Some(AbortReason::Read { .. })) {
             self.failure = Some(failure);
         }
         self.close();
@@ -271,17 +271,17 @@ impl<'a, O: IngestObserver> Run<'a, O> {
         };
         let summary = Box::new(summary);
         Err(match failure {
-            Failure::Repository { line, source } => IngestError::Repository {
+            AbortReason::Repository { line, source } => IngestError::Repository {
                 line,
                 source,
                 summary,
             },
-            Failure::Read { line, source } => IngestError::Read {
+            AbortReason::Read { line, source } => IngestError::Read {
                 line,
                 source,
                 summary,
             },
-            Failure::Acknowledge { source } => IngestError::Acknowledge { source, summary },
+            AbortReason::Acknowledge { source } => IngestError::Acknowledge { source, summary },
         })
     }
 }

@@ -13,14 +13,14 @@ use super::error::ComponentFailure;
 use super::manager::StartupManager;
 use super::report::{StartStatus, StopStatus, StoppedComponent};
 use super::state::{State, lost_call, missing_dependency};
-use super::task::{Answer, bring_up, put_down};
+use super::task::{TaskOutcome, bring_up, put_down};
 
 /// How long cancelled calls may take to come to an await point. Those that do are gone in
 /// microseconds; one that blocks its thread must not hold up the others' shutdown for ever.
 pub(super) const CANCELLATION_GRACE: Duration = Duration::from_secs(1);
 
 /// A critical component that is not to be had: what becomes a `StartupError` after the rollback.
-pub(super) struct Failure {
+pub(super) struct CriticalFailure {
     pub(super) failed: usize,
     /// The critical component that needs it, where it is optional itself.
     pub(super) needed_by: Option<usize>,
@@ -30,7 +30,7 @@ pub(super) struct Failure {
 
 impl StartupManager {
     /// Starts one level, and returns when all of it has settled or a critical component is lost.
-    pub(super) async fn start_level(&mut self, level: usize) -> Result<(), Failure> {
+    pub(super) async fn start_level(&mut self, level: usize) -> Result<(), CriticalFailure> {
         let Self {
             specs,
             plan,
@@ -53,7 +53,7 @@ impl StartupManager {
         }
         loop {
             let (component, status) = match calls.join_next().await {
-                Some(Ok(Answer::Start(component, status))) => (component, status),
+                Some(Ok(TaskOutcome::Start(component, status))) => (component, status),
                 Some(_) => continue,
                 None => {
                     // Panics are caught inside the task, so losing an answer takes one that
@@ -76,7 +76,7 @@ impl StartupManager {
                         continue;
                     }
                 }
-                return Err(Failure {
+                return Err(CriticalFailure {
                     failed: component,
                     needed_by,
                     attempts,
@@ -112,7 +112,7 @@ impl StartupManager {
             }
             let all_answers = async {
                 while let Some(joined) = calls.join_next().await {
-                    let Ok(Answer::Stop(component, status)) = joined else {
+                    let Ok(TaskOutcome::Stop(component, status)) = joined else {
                         continue;
                     };
                     states[component] = State::Down;
@@ -142,10 +142,10 @@ impl StartupManager {
         let all_gone = async {
             while let Some(joined) = calls.join_next().await {
                 match joined {
-                    Ok(Answer::Start(component, status)) => {
+                    Ok(TaskOutcome::Start(component, status)) => {
                         states[component] = State::Settled(status);
                     }
-                    Ok(Answer::Stop(component, _)) => states[component] = State::Down,
+                    Ok(TaskOutcome::Stop(component, _)) => states[component] = State::Down,
                     Err(_cancelled) => {}
                 }
             }
@@ -163,7 +163,7 @@ impl StartupManager {
 }
 
 /// Cancels the calls when the future that waits for them is dropped, or goes on without them.
-struct CancelOnDrop<'a>(&'a mut JoinSet<Answer>);
+struct CancelOnDrop<'a>(&'a mut JoinSet<TaskOutcome>);
 
 impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
@@ -172,7 +172,7 @@ impl Drop for CancelOnDrop<'_> {
 }
 
 impl Deref for CancelOnDrop<'_> {
-    type Target = JoinSet<Answer>;
+    type Target = JoinSet<TaskOutcome>;
 
     fn deref(&self) -> &Self::Target {
         self.0

@@ -9,13 +9,13 @@ use tracing::{Instrument, info, warn};
 
 use super::component::{ComponentSpec, Health};
 use super::error::{StartupError, bounded};
-use super::level::{CANCELLATION_GRACE, Failure};
+use super::level::{CANCELLATION_GRACE, CriticalFailure};
 use super::plan::{Plan, PlanError};
 use super::report::{
     ComponentHealth, HealthReport, ShutdownReport, StartStatus, StartedComponent, StartupReport,
 };
 use super::state::{State, health_without_asking};
-use super::task::Answer;
+use super::task::TaskOutcome;
 
 /// Starts, watches and stops a fixed set of components. The [module](super) tells the rules.
 ///
@@ -31,7 +31,7 @@ pub struct StartupManager {
     in_use: bool,
     /// The calls under way. They are here, and not in the futures of `start` and `shutdown`, so
     /// that a call cancelled with such a future is waited for before the component is called again.
-    pub(super) calls: JoinSet<Answer>,
+    pub(super) calls: JoinSet<TaskOutcome>,
 }
 
 impl StartupManager {
@@ -216,8 +216,12 @@ impl StartupManager {
         }
     }
 
-    fn startup_error(&self, failure: Failure, rollback: Box<ShutdownReport>) -> StartupError {
-        let Failure {
+    fn startup_error(
+        &self,
+        failure: CriticalFailure,
+        rollback: Box<ShutdownReport>,
+    ) -> StartupError {
+        let CriticalFailure {
             failed,
             needed_by,
             attempts,

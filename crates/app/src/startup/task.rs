@@ -11,7 +11,7 @@ use super::report::{StartStatus, StopStatus};
 
 /// What such a task came to, for the component at this position.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum TaskOutcome {
     /// The component started or failed.
     Start(usize, StartStatus),
     /// The component stopped or failed to.
@@ -19,7 +19,7 @@ pub(super) enum Answer {
 }
 
 /// Starts a component, with as many attempts as its spec allows.
-pub(super) async fn bring_up(position: usize, spec: Arc<ComponentSpec>) -> Answer {
+pub(super) async fn bring_up(position: usize, spec: Arc<ComponentSpec>) -> TaskOutcome {
     let begun = Instant::now();
     let name = &spec.name;
     let mut delays = spec.retries.delays();
@@ -35,7 +35,7 @@ pub(super) async fn bring_up(position: usize, spec: Arc<ComponentSpec>) -> Answe
                 elapsed_ms = elapsed.as_millis(),
                 "started"
             );
-            return Answer::Start(position, StartStatus::Started { attempts, elapsed });
+            return TaskOutcome::Start(position, StartStatus::Started { attempts, elapsed });
         };
         if !matches!(error, ComponentFailure::Returned(_)) {
             clean_up(&spec).await;
@@ -48,7 +48,7 @@ pub(super) async fn bring_up(position: usize, spec: Arc<ComponentSpec>) -> Answe
                 error = error_text,
                 "failed to start"
             );
-            return Answer::Start(position, StartStatus::Failed { attempts, error });
+            return TaskOutcome::Start(position, StartStatus::Failed { attempts, error });
         };
         let delay_ms = delay.as_millis();
         warn!(
@@ -76,7 +76,7 @@ async fn clean_up(spec: &ComponentSpec) {
 }
 
 /// Stops a component.
-pub(super) async fn put_down(position: usize, spec: Arc<ComponentSpec>) -> Answer {
+pub(super) async fn put_down(position: usize, spec: Arc<ComponentSpec>) -> TaskOutcome {
     let begun = Instant::now();
     let stop = async { spec.component.stop().await };
     let outcome = bounded_result(spec.stop_timeout, stop).await;
@@ -99,5 +99,5 @@ pub(super) async fn put_down(position: usize, spec: Arc<ComponentSpec>) -> Answe
             StopStatus::Failed { error }
         }
     };
-    Answer::Stop(position, status)
+    TaskOutcome::Stop(position, status)
 }
