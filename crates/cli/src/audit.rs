@@ -10,9 +10,9 @@ use super::boards::{BoardReport, Replaced};
 use super::output::{Column, Report, Style, bytes, facts, grouped, table};
 use super::query::time;
 use super::{Context, FOUND};
-use crate::error::Failure;
+use crate::error::CliError;
 
-pub(super) fn audit(context: &Context<'_>) -> Result<ExitCode, Failure> {
+pub(super) fn audit(context: &Context<'_>) -> Result<ExitCode, CliError> {
     let audit = roas_db::migration::audit(&context.file_config())?;
     let found = audit.has_findings();
     context.output.report(&AuditReport::new(&audit))?;

@@ -10,10 +10,10 @@ use super::Context;
 use super::args::{AdjustArgs, RulesArgs};
 use super::output::{Report, Style, facts, grouped};
 use super::query::time;
-use crate::error::Failure;
+use crate::error::CliError;
 use roas_app::rules::{apply_rule, rule_values};
 
-pub(super) async fn adjust(args: AdjustArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) async fn adjust(args: AdjustArgs, context: &Context<'_>) -> Result<(), CliError> {
     let AdjustArgs {
         guild,
         user,
@@ -67,7 +67,7 @@ impl Report for RecordReport {
     }
 }
 
-pub(super) async fn rules(args: RulesArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) async fn rules(args: RulesArgs, context: &Context<'_>) -> Result<(), CliError> {
     let RulesArgs { guild, set } = args;
     let access = if set.is_empty() {
         Access::ReadOnly
@@ -86,7 +86,7 @@ pub(super) async fn rules(args: RulesArgs, context: &Context<'_>) -> Result<(), 
             let after = set
                 .iter()
                 .try_fold(before, |rules, assignment| apply_rule(rules, assignment))
-                .map_err(|error| Failure::Usage(error.to_string()))?;
+                .map_err(|error| CliError::Usage(error.to_string()))?;
             meter.service().set_rules(guild, after.clone()).await?;
             Ok(after)
         })

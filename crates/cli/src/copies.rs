@@ -6,9 +6,9 @@ use serde::Serialize;
 use super::Context;
 use super::args::BackupArgs;
 use super::output::{Report, Style, bytes};
-use crate::error::Failure;
+use crate::error::CliError;
 
-pub(super) fn backup(args: &BackupArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn backup(args: &BackupArgs, context: &Context<'_>) -> Result<(), CliError> {
     let done = roas_db::backup(
         &context.file_config(),
         &args.file,
@@ -19,7 +19,7 @@ pub(super) fn backup(args: &BackupArgs, context: &Context<'_>) -> Result<(), Fai
     context.output.report(&CopyReport::new("backup", &done))
 }
 
-pub(super) fn restore(args: &BackupArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn restore(args: &BackupArgs, context: &Context<'_>) -> Result<(), CliError> {
     let done = roas_db::restore(
         &context.file_config(),
         &args.file,

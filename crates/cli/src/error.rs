@@ -14,7 +14,7 @@ use roas_app::ingest::IngestError;
 
 /// Why a command could not be done.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// What was asked for contradicts itself, in a way that only shows once files are looked at.
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
     Other(String),
 }
 
-impl Failure {
+impl CliError {
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
@@ -67,7 +67,7 @@ pub(crate) fn with_advice(error: &(dyn std::error::Error + 'static)) -> String {
     let line = one_line(error);
     // A transparent variant is not among its own sources.
     let first: &(dyn std::error::Error + 'static) = match error.downcast_ref() {
-        Some(Failure::Open(error)) => error,
+        Some(CliError::Open(error)) => error,
         _ => error,
     };
     match sources_of(first).find_map(advice) {
@@ -117,7 +117,7 @@ mod tests {
         let advised = |error: OpenError| {
             let plain = error.to_string();
             assert!(!plain.contains("roas"), "{plain}");
-            let line = with_advice(&Failure::from(error));
+            let line = with_advice(&CliError::from(error));
             line.strip_prefix(&plain).unwrap().to_owned()
         };
         for (error, expected) in [
@@ -168,13 +168,13 @@ mod tests {
 
     #[test]
     fn only_wrong_usage_is_2() {
-        let code = |failure: Failure| format!("{:?}", failure.exit_code());
+        let code = |failure: CliError| format!("{:?}", failure.exit_code());
         assert_eq!(
-            code(Failure::Usage(String::new())),
+            code(CliError::Usage(String::new())),
             format!("{:?}", ExitCode::from(2))
         );
         assert_eq!(
-            code(Failure::Other(String::new())),
+            code(CliError::Other(String::new())),
             format!("{:?}", ExitCode::from(1))
         );
     }

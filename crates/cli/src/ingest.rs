@@ -20,7 +20,7 @@ use super::input_format::{Checked, Format};
 use super::output::{Report, Style, duration_us, facts, grouped};
 use super::signals::Signals;
 use super::{Console, Context};
-use crate::error::{Failure, with_advice};
+use crate::error::{CliError, with_advice};
 use roas_app::gateway::LineError;
 use roas_app::ingest::{
     IgnoredLines, IngestError, IngestObserver, IngestOptions, IngestSummary, ingest as record,
@@ -39,7 +39,7 @@ const FLUSH_EVERY: Duration = Duration::from_millis(100);
 /// The exit code where `--strict` met rejected lines, or every line was rejected.
 pub(super) const REJECTED: u8 = 3;
 
-pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<ExitCode, Failure> {
+pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<ExitCode, CliError> {
     // Before the database is touched: a mistyped name must not leave a new database behind.
     let from_stdin = args.input == Path::new("-");
     for path in args.ack.iter().chain((!from_stdin).then_some(&args.input)) {
@@ -50,7 +50,7 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
         && is_same_file(ack, &args.input)
     {
         let what = format!("{} is the input itself", ack.display());
-        return Err(Failure::Usage(what));
+        return Err(CliError::Usage(what));
     }
     let (input, bytes): (Box<dyn Read + Send>, _) = if from_stdin {
         (Box::new(io::stdin()), None)
@@ -83,7 +83,7 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
         })
         .await
         .map_err(|failure| match failure {
-            Failure::Ingest(IngestError::Read {
+            CliError::Ingest(IngestError::Read {
                 line: 1, source, ..
             }) => unreadable(&args.input, source),
             other => other,
@@ -119,20 +119,20 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
 }
 
 /// The failure for an input of which nothing was read.
-fn unreadable(input: &Path, error: io::Error) -> Failure {
+fn unreadable(input: &Path, error: io::Error) -> CliError {
     match error.get_ref().and_then(|error| error.downcast_ref()) {
         Some(format) => not_payloads(input, *format),
-        None => Failure::io(format!("cannot read {}", input.display()))(error),
+        None => CliError::io(format!("cannot read {}", input.display()))(error),
     }
 }
 
-fn not_payloads(input: &Path, format: Format) -> Failure {
+fn not_payloads(input: &Path, format: Format) -> CliError {
     let name = if input == Path::new("-") {
         "stdin".to_owned()
     } else {
         input.display().to_string()
     };
-    Failure::NotPayloads { name, format }
+    CliError::NotPayloads { name, format }
 }
 
 /// Ingests until the end of the input or a signal; answers the summary, and the exit code that the
@@ -143,7 +143,7 @@ async fn run(
     in_flight: std::num::NonZeroUsize,
     mut observer: Observer<'_>,
     acks: &RefCell<Option<Acks>>,
-) -> Result<(IngestSummary, Option<u8>), Failure> {
+) -> Result<(IngestSummary, Option<u8>), CliError> {
     let (stop, stopped) = watch::channel(false);
     let options = IngestOptions {
         in_flight,
@@ -179,11 +179,11 @@ async fn run(
     Ok((summary, signal))
 }
 
-fn flush_acks(acks: &RefCell<Option<Acks>>) -> Result<(), Failure> {
+fn flush_acks(acks: &RefCell<Option<Acks>>) -> Result<(), CliError> {
     match &mut *acks.borrow_mut() {
         Some(acks) => acks
             .flush()
-            .map_err(Failure::io("cannot acknowledge events")),
+            .map_err(CliError::io("cannot acknowledge events")),
         None => Ok(()),
     }
 }
@@ -202,24 +202,27 @@ fn progress(context: &Context<'_>, bytes: Option<u64>) -> ProgressBar {
 }
 
 /// Opens the input, and tells its size where it is a plain file.
-fn open_input(path: &Path) -> Result<(File, Option<u64>), Failure> {
+fn open_input(path: &Path) -> Result<(File, Option<u64>), CliError> {
     let cannot_read = || format!("cannot read {}", path.display());
     let file = OpenOptions::new()
         .read(true)
         .open(path)
-        .map_err(Failure::io(cannot_read()))?;
-    let metadata = file.metadata().map_err(Failure::io(cannot_read()))?;
+        .map_err(CliError::io(cannot_read()))?;
+    let metadata = file.metadata().map_err(CliError::io(cannot_read()))?;
     if metadata.is_dir() {
-        return Err(Failure::Other(format!("{}: it is a folder", cannot_read())));
+        return Err(CliError::Other(format!(
+            "{}: it is a folder",
+            cannot_read()
+        )));
     }
     Ok((file, metadata.is_file().then_some(metadata.len())))
 }
 
 /// Refuses a path that is the database's own, under whatever name.
-fn refuse_database(path: &Path, database: &Path) -> Result<(), Failure> {
+fn refuse_database(path: &Path, database: &Path) -> Result<(), CliError> {
     if roas_db::belongs_to_database(path, database) {
         let what = format!("{} is part of the database itself", path.display());
-        return Err(Failure::Usage(what));
+        return Err(CliError::Usage(what));
     }
     Ok(())
 }
@@ -249,15 +252,15 @@ struct Acks {
 }
 
 impl Acks {
-    fn open(path: &Path) -> Result<Self, Failure> {
+    fn open(path: &Path) -> Result<Self, CliError> {
         let cannot_open = || format!("cannot write to {}", path.display());
         let mut file = OpenOptions::new()
             .create(true)
             .read(true)
             .append(true)
             .open(path)
-            .map_err(Failure::io(cannot_open()))?;
-        end_last_line(&mut file).map_err(Failure::io(cannot_open()))?;
+            .map_err(CliError::io(cannot_open()))?;
+        end_last_line(&mut file).map_err(CliError::io(cannot_open()))?;
         Ok(Self {
             path: path.to_owned(),
             file: BufWriter::new(file),

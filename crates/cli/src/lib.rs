@@ -44,7 +44,7 @@ use self::output::{Column, Output, Report, Style, duration_us, grouped, table};
 use self::signals::Interrupt;
 use crate::settings::Settings;
 
-use crate::error::{Failure, with_advice};
+use crate::error::{CliError, with_advice};
 use crate::settings::database_config;
 use roas_app::meter::Meter;
 
@@ -73,7 +73,7 @@ pub fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     })
 }
 
-fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
+fn start(cli: Cli, console: &Console) -> Result<ExitCode, CliError> {
     let config = cli.global.config.as_deref();
     let settings = Settings::load(config, cli.global.layer(), &|name| std::env::var_os(name))?;
     console.install_log(settings.log);
@@ -91,14 +91,14 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
     };
 
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    find_threads(workers + MORE_THREADS).map_err(Failure::io("cannot start threads"))?;
+    find_threads(workers + MORE_THREADS).map_err(CliError::io("cannot start threads"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         // As many as were found: tokio's own number can be another.
         .worker_threads(workers)
         .enable_all()
         .thread_keep_alive(KEEP_THREADS)
         .build()
-        .map_err(Failure::io("cannot start the runtime"))?;
+        .map_err(CliError::io("cannot start the runtime"))?;
     let outcome = runtime.block_on(async {
         start_a_thread().await?;
         if cli.command.works_on_the_whole_file() {
@@ -109,8 +109,8 @@ fn start(cli: Cli, console: &Console) -> Result<ExitCode, Failure> {
     // A thread may still wait for a line on stdin. What is to be kept has been closed by now.
     runtime.shutdown_background();
     outcome.map_err(|failure| match (failure, context.interrupt.code()) {
-        (Failure::Open(source @ OpenError::Interrupted { .. }), Some(code)) => {
-            Failure::Interrupted { code, source }
+        (CliError::Open(source @ OpenError::Interrupted { .. }), Some(code)) => {
+            CliError::Interrupted { code, source }
         }
         (failure, _) => failure,
     })
@@ -142,11 +142,11 @@ const THREAD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Makes sure that there is a thread for what blocks. Where the system has none to give, tokio has such
 /// work wait for one that is busy, and before the first of them is there, for ever.
-async fn start_a_thread() -> Result<(), Failure> {
+async fn start_a_thread() -> Result<(), CliError> {
     let thread = tokio::task::spawn_blocking(|| ());
     match tokio::time::timeout(THREAD_WITHIN, thread).await {
         Ok(Ok(())) => Ok(()),
-        _ => Err(Failure::io("cannot start a thread")(
+        _ => Err(CliError::io("cannot start a thread")(
             io::ErrorKind::TimedOut.into(),
         )),
     }
@@ -166,7 +166,7 @@ async fn execute(
     command: Command,
     db: Option<&Path>,
     context: &Context<'_>,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CliError> {
     let Context {
         settings,
         output,
@@ -222,8 +222,8 @@ impl Context<'_> {
     async fn with_meter<T>(
         &self,
         access: Access,
-        work: impl AsyncFnOnce(&Meter) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
+        work: impl AsyncFnOnce(&Meter) -> Result<T, CliError>,
+    ) -> Result<T, CliError> {
         let meter =
             Meter::open(database_config(&self.settings, access, self.on_old_schema)).await?;
         let outcome = work(&meter).await;

@@ -10,9 +10,9 @@ use super::Context;
 use super::args::MigrateArgs;
 use super::audit::KindRows;
 use super::output::{Column, Report, Style, facts, table};
-use crate::error::Failure;
+use crate::error::CliError;
 
-pub(super) fn migrate(args: &MigrateArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn migrate(args: &MigrateArgs, context: &Context<'_>) -> Result<(), CliError> {
     let mut options = MigrateOptions::default()
         .strategy(args.strategy)
         .watcher(context.watcher());
@@ -26,7 +26,7 @@ pub(super) fn migrate(args: &MigrateArgs, context: &Context<'_>) -> Result<(), F
         let rehearsed = roas_db::migration::rehearse(&context.file_config(), &options)?;
         MigrateReport::rehearsed(contents, rehearsed)
     } else if context.on_old_schema == OnOldSchema::Refuse {
-        return Err(Failure::Usage(
+        return Err(CliError::Usage(
             "`migrate` and --no-migrate contradict each other".to_owned(),
         ));
     } else {

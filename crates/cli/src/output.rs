@@ -7,7 +7,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table};
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::error::CliError;
 
 /// What a command answers: the same facts as JSON and as text.
 pub(crate) trait Report: Serialize {
@@ -45,7 +45,7 @@ impl Output {
     }
 
     /// Prints an answer.
-    pub(crate) fn report(self, report: &impl Report) -> Result<(), Failure> {
+    pub(crate) fn report(self, report: &impl Report) -> Result<(), CliError> {
         if self.json {
             Self::object(report)
         } else {
@@ -54,14 +54,14 @@ impl Output {
     }
 
     /// Prints an object for another program, whatever the format.
-    pub(crate) fn object(object: &impl Serialize) -> Result<(), Failure> {
+    pub(crate) fn object(object: &impl Serialize) -> Result<(), CliError> {
         let object = serde_json::to_string(object)
-            .map_err(|error| Failure::Other(format!("cannot write JSON: {error}")))?;
+            .map_err(|error| CliError::Other(format!("cannot write JSON: {error}")))?;
         write_stdout(&format!("{object}\n"))
     }
 
     /// Prints lines for people alone, such as what comes next.
-    pub(crate) fn say(self, text: &str) -> Result<(), Failure> {
+    pub(crate) fn say(self, text: &str) -> Result<(), CliError> {
         if self.json {
             Ok(())
         } else {
@@ -71,13 +71,13 @@ impl Output {
 }
 
 /// A reader that has seen enough (`roas … | head -1`) is no failure.
-fn write_stdout(text: &str) -> Result<(), Failure> {
+fn write_stdout(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush())
     {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Io {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Io {
             what: "cannot write to stdout".into(),
             source: error,
         }),

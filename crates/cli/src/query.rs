@@ -8,10 +8,10 @@ use super::Context;
 use super::args::{LeaderboardArgs, MemberArgs};
 use super::audit::SinceReport;
 use super::output::{Column, Report, Style, bytes, facts, grouped, table};
-use crate::error::Failure;
+use crate::error::CliError;
 use roas_app::service::{Leaderboard, MemberView, Places};
 
-pub(super) async fn member(args: MemberArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) async fn member(args: MemberArgs, context: &Context<'_>) -> Result<(), CliError> {
     let MemberArgs { guild, user, at } = args;
     let view = context
         .with_meter(Access::ReadOnly, async |meter| {
@@ -19,7 +19,7 @@ pub(super) async fn member(args: MemberArgs, context: &Context<'_>) -> Result<()
                 .service()
                 .member(MemberKey { guild, user }, at)
                 .await?;
-            view.ok_or(Failure::UnknownMember { guild, user })
+            view.ok_or(CliError::UnknownMember { guild, user })
         })
         .await?;
     context.output.report(&MemberReport::from(view))
@@ -89,7 +89,7 @@ impl Report for MemberReport {
 pub(super) async fn leaderboard(
     args: LeaderboardArgs,
     context: &Context<'_>,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let LeaderboardArgs {
         guild,
         by,
@@ -224,7 +224,7 @@ impl Report for LeaderboardReport {
     }
 }
 
-pub(super) async fn stats(context: &Context<'_>) -> Result<(), Failure> {
+pub(super) async fn stats(context: &Context<'_>) -> Result<(), CliError> {
     let mut report = context
         .with_meter(Access::ReadOnly, async |meter| {
             let counts = meter.service().counts().await?;

@@ -79,7 +79,7 @@ macro_rules! words {
 
 words! {
     /// How stubbornly a busy database is tried again.
-    pub enum Retry {
+    pub enum RetryPreset {
         /// Many tries, close together.
         Aggressive = "aggressive",
         /// A few tries, at growing distance.
@@ -247,7 +247,7 @@ pub struct Layer {
     /// The database file.
     pub db: Option<PathBuf>,
     /// How stubbornly a busy database is tried again.
-    pub retry: Option<Retry>,
+    pub retry: Option<RetryPreset>,
     /// What an acknowledged write survives.
     pub synchronous: Option<Synchronous>,
     /// How many connections read.
@@ -384,7 +384,7 @@ pub struct Settings {
     /// The database file.
     pub db: PathBuf,
     /// How stubbornly a busy database is tried again.
-    pub retry: Retry,
+    pub retry: RetryPreset,
     /// What an acknowledged write survives.
     pub synchronous: Synchronous,
     /// How many connections read.
@@ -543,9 +543,9 @@ pub fn database_config(settings: &Settings, access: Access, on_old_schema: OnOld
             Synchronous::Normal => Durability::Normal,
         })
         .retry(match settings.retry {
-            Retry::Aggressive => RetryPolicy::aggressive(),
-            Retry::Balanced => RetryPolicy::balanced(),
-            Retry::Conservative => RetryPolicy::conservative(),
+            RetryPreset::Aggressive => RetryPolicy::aggressive(),
+            RetryPreset::Balanced => RetryPolicy::balanced(),
+            RetryPreset::Conservative => RetryPolicy::conservative(),
         })
         .readers(settings.readers)
         .queue_capacity(settings.queue_capacity)
@@ -581,7 +581,7 @@ mod tests {
     fn defaults_hold_where_nobody_says_anything() {
         let settings = Settings::resolve(Layer::default());
         assert_eq!(settings.db, Path::new("roas.db"));
-        assert_eq!(settings.retry, Retry::Balanced);
+        assert_eq!(settings.retry, RetryPreset::Balanced);
         assert_eq!(settings.synchronous, Synchronous::Full);
         assert_eq!((settings.readers, settings.queue_capacity), (4, 8_192));
         assert_eq!(settings.remember_events, Duration::from_hours(7 * 24));
@@ -599,7 +599,7 @@ mod tests {
         )
         .unwrap();
         let settings = Settings::resolve(layer);
-        assert_eq!(settings.retry, Retry::Aggressive);
+        assert_eq!(settings.retry, RetryPreset::Aggressive);
         assert_eq!(settings.synchronous, Synchronous::Normal);
         assert_eq!((settings.readers, settings.queue_capacity), (2, 16));
         assert_eq!(settings.remember_events, Duration::from_hours(30 * 24));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use crate::error::Failure;
+use crate::error::CliError;
 
 /// The signals that ask the program to end.
 pub(crate) struct Signals {
@@ -15,9 +15,9 @@ pub(crate) struct Signals {
 
 impl Signals {
     #[cfg(unix)]
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, CliError> {
         use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(Failure::io("cannot listen for signals"));
+        let listen = |kind| signal(kind).map_err(CliError::io("cannot listen for signals"));
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
             terminate: listen(SignalKind::terminate())?,
@@ -35,7 +35,7 @@ impl Signals {
 
     #[cfg(not(unix))]
     #[expect(clippy::unnecessary_wraps, reason = "elsewhere it can fail")]
-    pub(crate) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, CliError> {
         Ok(Self {})
     }
 
@@ -58,7 +58,7 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Begins to listen; to be called within the runtime.
-    pub(crate) fn listen(&self) -> Result<(), Failure> {
+    pub(crate) fn listen(&self) -> Result<(), CliError> {
         let mut signals = Signals::listen()?;
         let interrupt = self.clone();
         tokio::spawn(async move {

@@ -10,21 +10,21 @@ use super::args::RollbackArgs;
 use super::audit::contents;
 use super::output::{Report, Style};
 use super::{Context, FOUND};
-use crate::error::Failure;
+use crate::error::CliError;
 
-pub(super) fn rollback(args: &RollbackArgs, context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn rollback(args: &RollbackArgs, context: &Context<'_>) -> Result<(), CliError> {
     let options = RollbackOptions::to(args.to).watcher(context.watcher());
     let done = roas_db::migration::rollback(&context.file_config(), &options)?;
     context.console.end_progress();
     context.output.report(&RolledBack::from(done))
 }
 
-pub(super) fn repair(context: &Context<'_>) -> Result<(), Failure> {
+pub(super) fn repair(context: &Context<'_>) -> Result<(), CliError> {
     let done = roas_db::migration::repair(&context.file_config())?;
     context.output.report(&Mended::from(done))
 }
 
-pub(super) fn check(context: &Context<'_>) -> Result<ExitCode, Failure> {
+pub(super) fn check(context: &Context<'_>) -> Result<ExitCode, CliError> {
     let checked = Checked::from(roas_db::migration::check(&context.file_config())?);
     context.output.report(&checked)?;
     Ok(if checked.ok {

@@ -18,9 +18,9 @@ use tokio::time::{Instant, interval};
 
 use self::community::{Community, DAY_SECONDS, Guild};
 use self::load::{Load, LoadReport, TASKS};
-use self::report::{DemoReport, Place};
+use self::report::{DemoReport, LeaderboardRow};
 use self::second::SecondProcess;
-use crate::error::Failure;
+use crate::error::CliError;
 use crate::settings::Settings;
 use crate::settings::database_config;
 use crate::{Console, Output, grouped};
@@ -42,7 +42,7 @@ pub(crate) async fn run(
     settings: &Settings,
     output: Output,
     console: &Console,
-) -> Result<(), Failure> {
+) -> Result<(), CliError> {
     let settings = Settings {
         db: fresh_database(db)?,
         ..settings.clone()
@@ -89,7 +89,7 @@ pub(crate) async fn run(
             };
             simulate(&community, load, &service, &second, output, console).await
         }
-        None => Err(Failure::Other("the database closed by itself".to_owned())),
+        None => Err(CliError::Other("the database closed by itself".to_owned())),
     };
     console.end_progress();
     let shutdown = manager.shutdown(SHUTDOWN_LIMIT).await;
@@ -99,7 +99,7 @@ pub(crate) async fn run(
         ..outcome?
     };
     if !shutdown.is_clean() {
-        return Err(Failure::Other(
+        return Err(CliError::Other(
             "the database could not be closed in order".to_owned(),
         ));
     }
@@ -112,7 +112,7 @@ pub(crate) async fn work(
     seconds: u32,
     begin: UnixSeconds,
     settings: &Settings,
-) -> Result<LoadReport, Failure> {
+) -> Result<LoadReport, CliError> {
     let config = database_config(settings, Access::ReadWrite, OnOldSchema::Migrate);
     let meter = Meter::open(config).await?;
     let load = Load {
@@ -135,11 +135,11 @@ async fn simulate(
     second: &SecondProcess,
     output: Output,
     console: &Console,
-) -> Result<DemoReport, Failure> {
+) -> Result<DemoReport, CliError> {
     for guild in &community.guilds {
         let rules = guild
             .rules()
-            .map_err(|error| Failure::Other(error.to_string()))?;
+            .map_err(|error| CliError::Other(error.to_string()))?;
         service.set_rules(guild.id, rules).await?;
     }
     let end = load.begin.saturating_add(DAY_SECONDS);
@@ -175,7 +175,7 @@ async fn leaderboard(
     guild: &Guild,
     at: UnixSeconds,
     service: &ActivityMeterService,
-) -> Result<Vec<Place>, Failure> {
+) -> Result<Vec<LeaderboardRow>, CliError> {
     let limit = LeaderboardLimit::default();
     let board = service
         .leaderboard(guild.id, Ranking::Score, Some(at), limit)
@@ -190,7 +190,7 @@ async fn leaderboard(
             user: entry.user,
         };
         let view = service.member(member, Some(at)).await?;
-        places.push(Place {
+        places.push(LeaderboardRow {
             rank: entry.rank,
             user_id: entry.user.to_string(),
             name: guild.name_of(entry.user),
@@ -237,16 +237,16 @@ async fn watch(
 }
 
 /// Where the database is made: at `db` where nothing is yet, else in a folder of its own.
-fn fresh_database(db: Option<&Path>) -> Result<PathBuf, Failure> {
+fn fresh_database(db: Option<&Path>) -> Result<PathBuf, CliError> {
     match db {
-        Some(path) if path.exists() => Err(Failure::Other(format!(
+        Some(path) if path.exists() => Err(CliError::Other(format!(
             "{} exists already: the demo makes a database of its own, name a new file",
             path.display()
         ))),
-        Some(path) => std::path::absolute(path).map_err(Failure::io("cannot name the database")),
+        Some(path) => std::path::absolute(path).map_err(CliError::io("cannot name the database")),
         None => {
             let folder = tempfile::Builder::new().prefix("roas-demo-").tempdir();
-            let folder = folder.map_err(Failure::io("cannot make a folder for the demo"))?;
+            let folder = folder.map_err(CliError::io("cannot make a folder for the demo"))?;
             Ok(folder.keep().join("roas.db"))
         }
     }
@@ -262,14 +262,14 @@ fn milliseconds(duration: Duration) -> u64 {
 
 /// What kept a component from starting, in its own words: the demo has but two, and which of them it
 /// was goes without saying.
-fn not_started(error: roas_app::startup::StartupError) -> Failure {
+fn not_started(error: roas_app::startup::StartupError) -> CliError {
     let failure = std::error::Error::source(&error);
     match failure.and_then(std::error::Error::source) {
-        Some(own) => Failure::Other(roas_app::one_line(own)),
+        Some(own) => CliError::Other(roas_app::one_line(own)),
         None => defect(error),
     }
 }
 
-fn defect(error: impl std::error::Error) -> Failure {
-    Failure::Other(roas_app::one_line(&error))
+fn defect(error: impl std::error::Error) -> CliError {
+    CliError::Other(roas_app::one_line(&error))
 }

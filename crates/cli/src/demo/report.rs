@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Serialize, Serializer};
 
 use super::load::LoadReport;
-use crate::error::Failure;
+use crate::error::CliError;
 use crate::{Column, Report, Style, duration_us, grouped, table};
 
 /// The whole of a demo.
@@ -24,12 +24,12 @@ pub(super) struct DemoReport {
     pub(super) guild_id: String,
     pub(super) guild: String,
     pub(super) time_zone: String,
-    pub(super) leaderboard: Vec<Place>,
+    pub(super) leaderboard: Vec<LeaderboardRow>,
 }
 
 /// One place of the leaderboard.
 #[derive(Debug, Serialize)]
-pub(super) struct Place {
+pub(super) struct LeaderboardRow {
     pub(super) rank: u64,
     pub(super) user_id: String,
     pub(super) name: String,
@@ -47,11 +47,11 @@ impl DemoReport {
     }
 
     /// Whether the database holds exactly what was acknowledged.
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(super) fn check(&self) -> Result<(), CliError> {
         if self.messages_stored == self.acknowledged() {
             return Ok(());
         }
-        Err(Failure::Other(format!(
+        Err(CliError::Other(format!(
             "{} messages were acknowledged ({} + {}), but {} are stored in {}",
             self.acknowledged(),
             self.this_process.messages,
@@ -190,7 +190,7 @@ mod tests {
             guild_id: "7".into(),
             guild: "深夜食堂".into(),
             time_zone: "Asia/Taipei".into(),
-            leaderboard: vec![Place {
+            leaderboard: vec![LeaderboardRow {
                 rank: 1,
                 user_id: "8".into(),
                 name: "陳小明".into(),

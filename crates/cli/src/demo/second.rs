@@ -7,7 +7,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 
 use super::load::LoadReport;
-use crate::error::Failure;
+use crate::error::CliError;
 use crate::settings::Settings;
 use roas_app::startup::{Component, ComponentError};
 
@@ -29,24 +29,24 @@ impl SecondProcess {
     }
 
     /// Waits for its end, and answers what it did.
-    pub(super) async fn report(&self) -> Result<LoadReport, Failure> {
+    pub(super) async fn report(&self) -> Result<LoadReport, CliError> {
         let child = self.child.lock().await.take();
         let child =
-            child.ok_or_else(|| Failure::Other("the second process is not running".to_owned()))?;
+            child.ok_or_else(|| CliError::Other("the second process is not running".to_owned()))?;
         let output = child
             .wait_with_output()
             .await
-            .map_err(Failure::io("cannot wait for the second process"))?;
+            .map_err(CliError::io("cannot wait for the second process"))?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::Other(format!(
+            return Err(CliError::Other(format!(
                 "the second process failed ({}): {}",
                 output.status,
                 said.lines().last().unwrap_or("it said nothing")
             )));
         }
         serde_json::from_slice(&output.stdout)
-            .map_err(|error| Failure::Other(format!("the second process's answer: {error}")))
+            .map_err(|error| CliError::Other(format!("the second process's answer: {error}")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! File, environment and flags: which of them holds, and how each is refused.
 
-use crate::support::{Answer, Folder};
+use crate::support::{CommandOutput, Folder};
 
 #[test]
 fn flags_are_above_the_environment_and_that_above_the_file() {
@@ -19,18 +19,18 @@ fn flags_are_above_the_environment_and_that_above_the_file() {
 
     let mut command = folder.command(["migrate"]);
     command.env("ROAS_DB", "variable.db");
-    Answer::of(command).json();
+    CommandOutput::of(command).json();
     assert!(folder.path("variable.db").exists());
 
     let mut command = folder.command(["migrate", "--db", "flag.db"]);
     command.env("ROAS_DB", "other.db").env("ROAS_JSON", "false");
-    let answer = Answer::of(command);
+    let answer = CommandOutput::of(command);
     assert!(answer.text().starts_with("Created"), "{answer:?}");
     assert!(folder.path("flag.db").exists() && !folder.path("other.db").exists());
 
     let mut command = folder.command(["stats", "--db", "flag.db"]);
     command.env("ROAS_SYNCHRONOUS", "full");
-    assert_eq!(Answer::of(command).json()["synchronous"], "full");
+    assert_eq!(CommandOutput::of(command).json()["synchronous"], "full");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_configuration_file_can_be_named_and_then_the_usual_one_is_not_read() {
 
     let mut command = folder.command(["stats", "--json"]);
     command.env("ROAS_CONFIG", "etc/mine.toml");
-    let stats = Answer::of(command).json();
+    let stats = CommandOutput::of(command).json();
     assert!(
         stats["path"].as_str().unwrap().ends_with("etc/named.db"),
         "{stats}"
@@ -97,7 +97,7 @@ fn what_is_wrong_with_a_variable_is_said_with_its_name() {
     ] {
         let mut command = folder.command(["migrate"]);
         command.env(name, value);
-        let answer = Answer::of(command);
+        let answer = CommandOutput::of(command);
         let line = answer.line_with_code(2);
         assert!(line.contains(name) && line.contains(value), "{line}");
     }

@@ -54,7 +54,7 @@ fn the_demo_shows_people_a_leaderboard_and_what_to_do_next() {
     let folder = Folder::new();
     let mut command = folder.command(["demo", "--seconds", "1"]);
     command.env("TMPDIR", folder.path(""));
-    let answer = crate::support::Answer::of(command);
+    let answer = crate::support::CommandOutput::of(command);
     let text = answer.text();
     for part in [
         "深夜食堂",

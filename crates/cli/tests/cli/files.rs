@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{Answer, Folder, bytes, fixture, message};
+use crate::support::{CommandOutput, Folder, bytes, fixture, message};
 
 const READS: [&str; 4] = [
     "stats",
@@ -224,14 +224,14 @@ fn in_a_folder_that_cannot_be_written_to_no_database_is_created_or_written() {
 
 /// Runs a command line as somebody to whom permissions apply; `None`, and the reason on stdout, where
 /// there is no becoming such a one.
-fn unprivileged(folder: &Folder, line: &str) -> Option<Answer> {
+fn unprivileged(folder: &Folder, line: &str) -> Option<CommandOutput> {
     const NOBODY: u32 = 65_534;
     let mut command = folder.command(line.split_whitespace());
     if fs::metadata(folder.path("")).unwrap().uid() == 0 {
         command.uid(NOBODY).gid(NOBODY);
     }
     match command.output() {
-        Ok(output) => Some(Answer::from(output)),
+        Ok(output) => Some(CommandOutput::from(output)),
         Err(error) => {
             println!("skipped: the program cannot be run as somebody else: {error}");
             None
@@ -256,7 +256,7 @@ fn with_few_descriptors_a_command_works_or_says_why_not() {
             .arg(env!("CARGO_BIN_EXE_roas"))
             .args(WRITES[1].split_whitespace())
             .env("ROAS_DB", folder.path("roas.db"));
-        let answer = Answer::of(command);
+        let answer = CommandOutput::of(command);
         if answer.code == Some(0) {
             recorded += 1.0;
         } else {
@@ -310,7 +310,7 @@ fn with_little_memory_a_command_works_says_why_not_or_dies() {
                 .env("ROAS_DB", "roas.db")
                 // No address space for the memory of threads that do not use it.
                 .env("MALLOC_ARENA_MAX", "1");
-            let answer = Answer::of(command);
+            let answer = CommandOutput::of(command);
             match answer.code {
                 Some(0) => worked += 1,
                 Some(1) => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use crate::support::{Answer, Folder, bytes, fixture};
+use crate::support::{CommandOutput, Folder, bytes, fixture};
 
 const OUTCOMES: [&str; 5] = ["scored", "cooling_down", "duplicate", "ignored", "rejected"];
 
@@ -155,7 +155,8 @@ fn two_processes_at_once_lose_nothing_and_count_nothing_twice() {
         folder.write(&name, half(odd));
         folder.spawn(&format!("ingest {name} --json"))
     });
-    let reports = children.map(|child| Answer::from(child.wait_with_output().unwrap()).json());
+    let reports =
+        children.map(|child| CommandOutput::from(child.wait_with_output().unwrap()).json());
     let sum = |key: &str| {
         reports
             .iter()

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{Answer, Folder, fixture, keys, message};
+use crate::support::{CommandOutput, Folder, fixture, keys, message};
 
 fn lines(ids: impl Iterator<Item = u64>) -> String {
     ids.map(|id| message(id, 5, 60 + id % 7, "2025-08-22T00:00:00Z") + "\n")
@@ -95,7 +95,7 @@ fn stdin_is_read_and_an_empty_input_is_a_good_one() {
         .unwrap()
         .write_all(lines(1..8).as_bytes())
         .unwrap();
-    let report = Answer::from(child.wait_with_output().unwrap()).json();
+    let report = CommandOutput::from(child.wait_with_output().unwrap()).json();
     assert_eq!(report["scored"], 7);
 }
 
@@ -203,7 +203,7 @@ fn a_compressed_input_or_a_database_is_refused_at_its_beginning() {
 
         let mut child = folder.spawn("ingest - --json");
         child.stdin.take().unwrap().write_all(input).unwrap();
-        let answer = Answer::from(child.wait_with_output().unwrap());
+        let answer = CommandOutput::from(child.wait_with_output().unwrap());
         let line = answer.line_with_code(3);
         assert!(line.contains("stdin") && line.contains(looks), "{line}");
     }
@@ -356,7 +356,7 @@ fn what_cannot_be_written_is_named() {
         .unwrap();
     let mut command = folder.command(["stats"]);
     command.stdout(full).stderr(Stdio::piped());
-    let answer = Answer::from(command.spawn().unwrap().wait_with_output().unwrap());
+    let answer = CommandOutput::from(command.spawn().unwrap().wait_with_output().unwrap());
     assert!(
         answer
             .failure()
@@ -420,7 +420,7 @@ fn a_signal_ends_it_in_order_while_it_waits_for_input() {
         wait_for_acks(&folder, 1..300, &mut child);
         signal(&child, name);
         // The input stays open: nothing but the signal ends the program.
-        let answer = Answer::from(child.wait_with_output().unwrap());
+        let answer = CommandOutput::from(child.wait_with_output().unwrap());
         drop(input);
         assert_eq!(answer.code, Some(code), "{answer:?}");
         let report = answer.object();

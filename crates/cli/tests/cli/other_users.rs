@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 
-use crate::support::{Answer, Folder, message};
+use crate::support::{CommandOutput, Folder, message};
 
 const OWNER: u32 = 4_001;
 const MONITORING: u32 = 4_002;
@@ -55,7 +55,7 @@ fn reading_commands_of_a_monitoring_user_leave_nothing() {
     ] {
         let mut command = folder.command(line.split_whitespace());
         command.uid(MONITORING).gid(MONITORING);
-        Answer::of(command).text();
+        CommandOutput::of(command).text();
         assert!(files() == before, "`{line}` left or changed something");
     }
 }

@@ -53,8 +53,8 @@ impl Folder {
     }
 
     /// Runs a command line, its words separated by spaces.
-    pub(crate) fn run(&self, line: &str) -> Answer {
-        Answer::of(self.command(line.split_whitespace()))
+    pub(crate) fn run(&self, line: &str) -> CommandOutput {
+        CommandOutput::of(self.command(line.split_whitespace()))
     }
 
     /// Runs a command line that has to succeed, and reads its JSON.
@@ -75,13 +75,13 @@ impl Folder {
 
 /// What a run of the program came to.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct CommandOutput {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
 
-impl Answer {
+impl CommandOutput {
     pub(crate) fn of(mut command: Command) -> Self {
         Self::from(command.output().unwrap())
     }
@@ -137,7 +137,7 @@ impl Answer {
     }
 }
 
-impl From<std::process::Output> for Answer {
+impl From<std::process::Output> for CommandOutput {
     fn from(output: std::process::Output) -> Self {
         let text = |bytes| String::from_utf8(bytes).unwrap();
         Self {

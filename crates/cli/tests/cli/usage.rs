@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use crate::support::{Answer, Folder};
+use crate::support::{CommandOutput, Folder};
 
 const WRITES: [&str; 2] = [
     "adjust --guild 1 --user 2 --delta 1 --at 0",
@@ -191,7 +191,7 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let answer = Answer::from(child.wait_with_output().unwrap());
+    let answer = CommandOutput::from(child.wait_with_output().unwrap());
     assert_eq!((answer.code, answer.stderr.as_str()), (Some(0), ""));
 }
 
