@@ -112,7 +112,7 @@ fn through_the_port(full_rule: bool, recorder: Option<&MetricsRecorder>) -> f64 
     runtime.block_on(async {
         let opening = Database::open(Config::new(folder.path().join("roas.db")));
         let database = match recorder {
-            Some(recorder) => recorder.told_by(opening).await,
+            Some(recorder) => recorder.with_recorder(opening).await,
             None => opening.await,
         };
         let database = database.expect("opens");

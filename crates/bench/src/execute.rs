@@ -18,12 +18,12 @@ const LOCK_ERRORS: [&str; 2] = ["locked", "busy"];
 
 /// Where a run's database lies: in a folder that goes with it, unless it is to be kept.
 #[derive(Debug)]
-pub struct Place {
+pub struct DatabaseLocation {
     database: PathBuf,
     folder: Option<TempDir>,
 }
 
-impl Place {
+impl DatabaseLocation {
     /// A new folder in `parent`, or where temporary files go.
     ///
     /// # Errors
@@ -103,7 +103,7 @@ pub struct Executed {
 pub fn execute(
     engines: &dyn EngineSet,
     scenario: &Scenario,
-    place: &Place,
+    place: &DatabaseLocation,
     executable: &Path,
     mut progress: Option<Watcher<'_>>,
 ) -> Result<Executed, RunError> {
@@ -287,8 +287,8 @@ fn timeline(slices: &Slices) -> Vec<Interval> {
             p50_us: latencies.p50,
             p99_us: latencies.p99,
             max_us: latencies.max,
-            metrics: (interval.told.iter())
-                .filter_map(|(name, tally)| Some((name.clone(), tally.told()?)))
+            metrics: (interval.metrics.iter())
+                .filter_map(|(name, tally)| Some((name.clone(), tally.summary()?)))
                 .collect(),
         }
     };

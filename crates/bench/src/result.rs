@@ -78,7 +78,7 @@ pub struct RunResult {
     pub wal: Option<WalSizes>,
     /// What the foreign processes beside it did.
     #[serde(default)]
-    pub neighbours: Vec<NeighbourResult>,
+    pub neighbours: Vec<ForeignProcessResult>,
     /// Whether the database held exactly what was acknowledged.
     pub verified: bool,
     /// How that was found.
@@ -143,7 +143,7 @@ pub struct WalSizes {
 
 /// What a foreign process did.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct NeighbourResult {
+pub struct ForeignProcessResult {
     /// Its kind: `lock`, `vacuum-into`, `backup`, `truncate`, `reader`.
     pub neighbour: String,
     /// How often it did what it does: held the lock, made a copy, ran a checkpoint, held a
@@ -196,12 +196,12 @@ pub struct Interval {
     pub max_us: Option<u64>,
     /// What the engine told of its metrics, by their names, over all processes.
     #[serde(default)]
-    pub metrics: BTreeMap<String, Told>,
+    pub metrics: BTreeMap<String, MetricSummary>,
 }
 
 /// The values of a metric in a slice, in the metric's own unit.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-pub struct Told {
+pub struct MetricSummary {
     /// How many were told: of most metrics, one for each transaction; of a counter what it counted.
     pub count: u64,
     /// Their mean; 1 for a counter.

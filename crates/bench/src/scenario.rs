@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::foreign::ForeignProcess;
 use crate::keys::{Keys, Members};
-use crate::neighbour::Neighbour;
 use crate::operations::MAX_STREAMS;
 
 /// The bounds within which every member's id fits.
@@ -73,7 +73,7 @@ pub struct Scenario {
     /// Over how long before the first of the run these messages are spread.
     pub prefill_over: Duration,
     /// The foreign processes beside it, each once.
-    pub neighbours: Vec<Neighbour>,
+    pub neighbours: Vec<ForeignProcess>,
     /// For how long the one that reads holds a snapshot at a time.
     pub hold: Duration,
     /// How many times as long as it acted a neighbour then leaves the database alone, at least.
@@ -288,7 +288,7 @@ impl Scenario {
             let names: Vec<_> = self.neighbours.iter().map(|kind| kind.name()).collect();
             add("neighbours", &names.join(","));
         }
-        if self.neighbours.contains(&Neighbour::Reader) {
+        if self.neighbours.contains(&ForeignProcess::Reader) {
             add("hold", &format_args!("{}ms", self.hold.as_millis()));
         }
         if !self.neighbours.is_empty() && self.rest > 0.0 {

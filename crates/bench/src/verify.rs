@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::engine::sqlite::open;
-use crate::neighbour;
+use crate::foreign;
 use crate::result::{RunResult, Verification};
 use crate::scenario::Scenario;
 
@@ -56,7 +56,7 @@ pub fn verify(result: &mut RunResult, scenario: &Scenario, database: &Path) {
         prefilled: scenario.prefilled(),
     };
     result.verification = check(database, &expected);
-    let neighbours = result.neighbours.iter().flat_map(neighbour::problems);
+    let neighbours = result.neighbours.iter().flat_map(foreign::problems);
     result.verification.problems.extend(neighbours);
     result.verified = result.verification.problems.is_empty();
 }

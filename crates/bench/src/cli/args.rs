@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::foreign::ForeignProcess;
 use crate::keys::Keys;
-use crate::neighbour::Neighbour;
 use crate::scenario::{InvalidScenario, Length, MEMBERS, PREFILL_OVER, Scenario, Synchronous};
 
 /// One setting.
@@ -77,10 +77,10 @@ pub(super) struct LoadArgs {
 
 /// Foreign processes beside a run.
 #[derive(Debug, Clone, Default, Args)]
-pub(super) struct NeighbourArgs {
+pub(super) struct ForeignArgs {
     /// Foreign processes on the file meanwhile: lock, vacuum-into, backup, truncate, reader
     #[arg(long, value_name = "KIND,..", value_delimiter = ',')]
-    neighbours: Vec<Neighbour>,
+    neighbours: Vec<ForeignProcess>,
     /// For how long the foreign reader holds a snapshot at a time; alone, it asks for that reader
     #[arg(long, value_parser = duration)]
     hold: Option<Duration>,
@@ -91,7 +91,7 @@ pub(super) struct NeighbourArgs {
 }
 
 #[cfg(feature = "engines")]
-impl NeighbourArgs {
+impl ForeignArgs {
     /// Whether it is told which there are.
     pub(super) const fn are_chosen(&self) -> bool {
         !self.neighbours.is_empty()
@@ -110,7 +110,7 @@ impl NeighbourArgs {
         if let Some(hold) = self.hold {
             scenario.hold = hold;
             if scenario.neighbours.is_empty() {
-                scenario.neighbours.push(Neighbour::Reader);
+                scenario.neighbours.push(ForeignProcess::Reader);
             }
         }
         scenario.validated()
@@ -212,7 +212,7 @@ mod tests {
         #[command(flatten)]
         scenario: ScenarioArgs,
         #[command(flatten)]
-        neighbours: NeighbourArgs,
+        neighbours: ForeignArgs,
     }
 
     const LENGTHS: Lengths = Lengths {
@@ -275,9 +275,12 @@ mod tests {
     #[test]
     fn a_time_to_hold_a_snapshot_asks_for_a_reader() {
         let neighbours = |line: &[&str]| scenario(line).neighbours;
-        assert_eq!(neighbours(&["--hold", "5s"]), [Neighbour::Reader]);
+        assert_eq!(neighbours(&["--hold", "5s"]), [ForeignProcess::Reader]);
         let line = ["--hold", "5s", "--neighbours", "lock,backup,lock"];
-        assert_eq!(neighbours(&line), [Neighbour::Lock, Neighbour::Backup]);
+        assert_eq!(
+            neighbours(&line),
+            [ForeignProcess::Lock, ForeignProcess::Backup]
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{DirArgs, Lengths, LoadArgs, NeighbourArgs};
+use super::args::{DirArgs, ForeignArgs, Lengths, LoadArgs};
 use super::output;
-use super::program::{CliError, verified};
+use super::program::{CommandError, verified};
 use super::report::read;
 use super::run::FormArgs;
 use super::runner::{Setting, rounds};
@@ -62,7 +62,7 @@ pub(super) struct CompareArgs {
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
-    neighbours: NeighbourArgs,
+    neighbours: ForeignArgs,
     /// Also the peers, whose programs are built in a workspace of their own
     #[arg(long)]
     peers: bool,
@@ -103,14 +103,14 @@ pub(super) struct CompareArgs {
 }
 
 /// Runs every setting, in turns.
-pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CliError> {
+pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CommandError> {
     let before = args.baseline.as_deref().map(read).transpose()?;
     let base = args.neighbours.beside(args.load.base(LENGTHS));
-    let base = base.map_err(CliError::usage)?;
+    let base = base.map_err(CommandError::usage)?;
     if args.peers && !base.neighbours.is_empty() {
         let message = "the peers' programs have no neighbours: leave out --peers, or --neighbours \
                        and --hold";
-        return Err(CliError::Usage(message.to_owned()));
+        return Err(CommandError::Usage(message.to_owned()));
     }
     let settings = settings(&args, &base)?;
     let labels: Vec<_> = settings
@@ -122,13 +122,13 @@ pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CliError> {
         Some(reference) if labels.contains(&reference) => reference,
         Some(reference) => {
             let labels = labels.join(", ");
-            return Err(CliError::Usage(format!(
+            return Err(CommandError::Usage(format!(
                 "no setting is labelled `{reference}`; there are {labels}"
             )));
         }
     };
     if args.repeat == 0 {
-        return Err(CliError::Usage("repeat must be at least 1".to_owned()));
+        return Err(CommandError::Usage("repeat must be at least 1".to_owned()));
     }
     let runs = rounds(&settings, args.repeat, args.dir.dir.as_deref())?;
     let title = args
@@ -139,7 +139,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CliError> {
     if let Some(before) = before {
         let beside = saved_text(&result, &before);
         if args.form.is_text() {
-            output::result(&beside).map_err(CliError::failed)?;
+            output::result(&beside).map_err(CommandError::failed)?;
         } else {
             output::note(beside);
         }
@@ -147,7 +147,7 @@ pub(super) fn compare(args: CompareArgs) -> Result<ExitCode, CliError> {
     Ok(verified(result.rows.iter().all(|row| row.verified)))
 }
 
-fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CliError> {
+fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CommandError> {
     let matrix = |engines| Matrix {
         engines,
         tasks: args.tasks.clone(),
@@ -159,7 +159,7 @@ fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CliErro
     let mut settings = built_in
         .into_iter()
         .map(Setting::built_in)
-        .collect::<Result<Vec<_>, CliError>>()?;
+        .collect::<Result<Vec<_>, CommandError>>()?;
     if args.peers {
         for (name, program) in peers(&args.peers_dir, &args.only_peers)? {
             for tuning in &args.tunings {
@@ -173,7 +173,7 @@ fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CliErro
                 };
                 for scenario in matrix(vec![engine]).settings(&base) {
                     settings.push(Setting {
-                        scenario: scenario.validated().map_err(CliError::usage)?,
+                        scenario: scenario.validated().map_err(CommandError::usage)?,
                         peer: Some(program.clone()),
                     });
                 }
@@ -184,10 +184,10 @@ fn settings(args: &CompareArgs, base: &Scenario) -> Result<Vec<Setting>, CliErro
 }
 
 /// The peers' programs by name: every file `peer-NAME`.
-fn peers(folder: &Path, only: &[String]) -> Result<Vec<(String, PathBuf)>, CliError> {
+fn peers(folder: &Path, only: &[String]) -> Result<Vec<(String, PathBuf)>, CommandError> {
     let missing = |what: &str| {
         let folder = folder.display();
-        CliError::Usage(format!(
+        CommandError::Usage(format!(
             "{what} in `{folder}`; build them with crates/bench/peers/build.sh, and start this \
              program in the repository's root or name their folder with --peers-dir"
         ))

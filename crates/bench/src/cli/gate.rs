@@ -9,7 +9,7 @@ use clap::Args;
 use super::args::{DirArgs, Lengths, LoadArgs};
 use super::compare::command;
 use super::output;
-use super::program::{BREACH, CliError};
+use super::program::{BREACH, CommandError};
 use super::run::FormArgs;
 use super::runner::{Setting, rounds};
 use crate::compare::{EngineSpec, sum_up, with_engine};
@@ -61,7 +61,7 @@ pub(super) struct GateArgs {
 }
 
 /// Runs the engine, and all that its thresholds compare it with, in turns, and judges.
-pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
+pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CommandError> {
     let GateArgs {
         expressions,
         engine,
@@ -83,9 +83,9 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
         .iter()
         .map(|text| text.parse())
         .collect::<Result<_, _>>()
-        .map_err(CliError::usage)?;
+        .map_err(CommandError::usage)?;
     if repeat == 0 {
-        return Err(CliError::Usage("repeat must be at least 1".to_owned()));
+        return Err(CommandError::Usage("repeat must be at least 1".to_owned()));
     }
     let engines = engines(&engine, &expressions);
     let base = Scenario {
@@ -102,7 +102,7 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
         .iter()
         .map(|(_, runs)| Figures::of(runs))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(CliError::failed)?;
+        .map_err(CommandError::failed)?;
     let reference = settings[reference(&engines, &expressions)].scenario.label();
     let result = sum_up("Gate".to_owned(), runs, reference, command());
     form.tell(&result, compare_markdown, compare_text)?;
@@ -128,7 +128,7 @@ pub(super) fn gate(args: GateArgs) -> Result<ExitCode, CliError> {
         let _ = writeln!(lines, "{}", verdict.line);
     }
     if form.is_text() {
-        output::result(&lines).map_err(CliError::failed)?;
+        output::result(&lines).map_err(CommandError::failed)?;
     } else {
         output::note(lines.trim_end());
     }

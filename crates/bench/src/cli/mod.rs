@@ -34,7 +34,7 @@ mod program {
 
     use super::{compare, gate, output, peer, report, run, soak, verify};
     use crate::engine::{BoxError, BuiltIn};
-    use crate::neighbour::NEIGHBOUR;
+    use crate::foreign::FOREIGN_PROCESS;
 
     /// A threshold was not kept.
     pub(in crate::cli) const BREACH: u8 = 99;
@@ -68,7 +68,7 @@ mod program {
 
     /// Why the program could not do what it was asked.
     #[derive(Debug, Error)]
-    pub(in crate::cli) enum CliError {
+    pub(in crate::cli) enum CommandError {
         /// It was asked wrongly.
         #[error("{0}")]
         Usage(String),
@@ -77,7 +77,7 @@ mod program {
         Failed(#[from] BoxError),
     }
 
-    impl CliError {
+    impl CommandError {
         pub(in crate::cli) fn usage(error: impl std::fmt::Display) -> Self {
             Self::Usage(error.to_string())
         }
@@ -95,7 +95,7 @@ mod program {
         if peer::is_worker() {
             return peer::worker(&BuiltIn);
         }
-        if peer::is_started_as(NEIGHBOUR) {
+        if peer::is_started_as(FOREIGN_PROCESS) {
             return neighbour();
         }
         let done = match Cli::parse().command {
@@ -108,11 +108,11 @@ mod program {
         };
         match done {
             Ok(code) => code,
-            Err(CliError::Usage(message)) => {
+            Err(CommandError::Usage(message)) => {
                 output::note(format_args!("error: {message}"));
                 ExitCode::from(2)
             }
-            Err(CliError::Failed(error)) => {
+            Err(CommandError::Failed(error)) => {
                 output::note(format_args!("error: {}", crate::driver::chain(&*error)));
                 ExitCode::FAILURE
             }
@@ -122,7 +122,7 @@ mod program {
     /// What a process does that was started as a run's neighbour.
     fn neighbour() -> ExitCode {
         let orders = std::io::BufReader::new(std::io::stdin());
-        match crate::neighbour::serve(orders, std::io::stdout()) {
+        match crate::foreign::serve(orders, std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
                 output::note(format_args!("error: {error}"));

@@ -12,7 +12,7 @@ use super::args::{DirArgs, Lengths, ScenarioArgs};
 use super::output;
 use crate::driver::{WORKER, serve};
 use crate::engine::{BoxError, EngineSet};
-use crate::execute::{Place, execute};
+use crate::execute::{DatabaseLocation, execute};
 
 /// A peer of `roas-bench`: runs one scenario on an engine of its own and prints the result, which
 /// is not verified; `roas-bench compare --peers` does that.
@@ -64,10 +64,10 @@ fn run(args: PeerArgs, engines: &dyn EngineSet) -> Result<(), BoxError> {
 }
 
 /// Where the database lies that was asked for.
-pub(super) fn place(database: Option<&Path>, dir: &DirArgs) -> Result<Place, BoxError> {
+pub(super) fn place(database: Option<&Path>, dir: &DirArgs) -> Result<DatabaseLocation, BoxError> {
     Ok(match database {
-        Some(database) => Place::kept(&std::path::absolute(database)?)?,
-        None => Place::temporary(dir.dir.as_deref())?,
+        Some(database) => DatabaseLocation::kept(&std::path::absolute(database)?)?,
+        None => DatabaseLocation::temporary(dir.dir.as_deref())?,
     })
 }
 

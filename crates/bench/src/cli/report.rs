@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output;
-use super::program::CliError;
+use super::program::CommandError;
 use crate::report::{Saved, render};
 
 /// What to render.
@@ -24,7 +24,7 @@ pub(super) struct ReportArgs {
 }
 
 /// Renders saved results as an HTML page.
-pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
+pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CommandError> {
     let (mut runs, mut comparisons) = (Vec::new(), Vec::new());
     for file in &args.files {
         match read(file)? {
@@ -34,18 +34,18 @@ pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, CliError> {
     }
     let page = render(&args.title, &runs, &comparisons);
     match &args.output {
-        None => output::result(&page).map_err(CliError::failed)?,
+        None => output::result(&page).map_err(CommandError::failed)?,
         Some(file) => std::fs::write(file, page).map_err(|error| {
-            CliError::Failed(format!("cannot write `{}`: {error}", file.display()).into())
+            CommandError::Failed(format!("cannot write `{}`: {error}", file.display()).into())
         })?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Reads a saved result.
-pub(super) fn read(file: &Path) -> Result<Saved, CliError> {
+pub(super) fn read(file: &Path) -> Result<Saved, CommandError> {
     let shown = file.display();
     let text = std::fs::read_to_string(file)
-        .map_err(|error| CliError::Usage(format!("cannot read `{shown}`: {error}")))?;
-    Saved::parse(&text).map_err(|error| CliError::Usage(format!("`{shown}`: {error}")))
+        .map_err(|error| CommandError::Usage(format!("cannot read `{shown}`: {error}")))?;
+    Saved::parse(&text).map_err(|error| CommandError::Usage(format!("`{shown}`: {error}")))
 }

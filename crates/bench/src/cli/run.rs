@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::{DirArgs, NeighbourArgs, ScenarioArgs};
+use super::args::{DirArgs, ForeignArgs, ScenarioArgs};
 use super::output;
 use super::peer::{LENGTHS, place};
-use super::program::{CliError, verified};
+use super::program::{CommandError, verified};
 use super::runner::{Setting, run as run_setting};
 use crate::report::{run_markdown, run_text};
 
@@ -18,7 +18,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     scenario: ScenarioArgs,
     #[command(flatten)]
-    neighbours: NeighbourArgs,
+    neighbours: ForeignArgs,
     #[command(flatten)]
     form: FormArgs,
     /// Where to make the database, which is then kept
@@ -49,26 +49,26 @@ impl FormArgs {
         result: &T,
         markdown: fn(&T) -> String,
         text: fn(&T) -> String,
-    ) -> Result<(), CliError> {
+    ) -> Result<(), CommandError> {
         self.save(result)?;
-        let told = if self.json {
-            let json = serde_json::to_string_pretty(result).map_err(CliError::failed)?;
+        let text = if self.json {
+            let json = serde_json::to_string_pretty(result).map_err(CommandError::failed)?;
             format!("{json}\n")
         } else if self.markdown {
             markdown(result)
         } else {
             text(result)
         };
-        output::result(&told).map_err(CliError::failed)
+        output::result(&text).map_err(CommandError::failed)
     }
 
-    fn save<T: serde::Serialize>(&self, result: &T) -> Result<(), CliError> {
+    fn save<T: serde::Serialize>(&self, result: &T) -> Result<(), CommandError> {
         let Some(file) = &self.save else {
             return Ok(());
         };
-        let json = serde_json::to_string_pretty(result).map_err(CliError::failed)?;
+        let json = serde_json::to_string_pretty(result).map_err(CommandError::failed)?;
         std::fs::write(file, format!("{json}\n")).map_err(|error| {
-            CliError::Failed(format!("cannot write `{}`: {error}", file.display()).into())
+            CommandError::Failed(format!("cannot write `{}`: {error}", file.display()).into())
         })
     }
 
@@ -79,10 +79,10 @@ impl FormArgs {
 }
 
 /// Runs one scenario.
-pub(super) fn run(args: RunArgs) -> Result<ExitCode, CliError> {
+pub(super) fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
     let scenario = args.scenario.resolve(LENGTHS);
     let scenario = scenario.and_then(|scenario| args.neighbours.beside(scenario));
-    let scenario = scenario.map_err(CliError::usage)?;
+    let scenario = scenario.map_err(CommandError::usage)?;
     let setting = Setting::built_in(scenario)?;
     let place = place(args.database.as_deref(), &args.dir)?;
     let result = run_setting(&setting, &place, "")?;

@@ -6,10 +6,10 @@ use std::process::{Command, Stdio};
 
 use super::live::Live;
 use super::output;
-use super::program::CliError;
+use super::program::CommandError;
 use crate::compare::turns;
 use crate::engine::{BuiltIn, is_built_in};
-use crate::execute::{Executed, Place, execute};
+use crate::execute::{DatabaseLocation, Executed, execute};
 use crate::result::RunResult;
 use crate::scenario::Scenario;
 use crate::verify::verify;
@@ -24,15 +24,15 @@ pub(super) struct Setting {
 
 impl Setting {
     /// A setting of an engine of this program.
-    pub(super) fn built_in(scenario: Scenario) -> Result<Self, CliError> {
+    pub(super) fn built_in(scenario: Scenario) -> Result<Self, CommandError> {
         if !is_built_in(&scenario.engine) {
             let known = crate::engine::ENGINES.map(|(name, _)| name).join(", ");
             let engine = &scenario.engine;
-            return Err(CliError::Usage(format!(
+            return Err(CommandError::Usage(format!(
                 "there is no engine `{engine}`; there are {known}"
             )));
         }
-        let scenario = scenario.validated().map_err(CliError::usage)?;
+        let scenario = scenario.validated().map_err(CommandError::usage)?;
         Ok(Self {
             scenario,
             peer: None,
@@ -45,7 +45,7 @@ pub(super) fn rounds(
     settings: &[Setting],
     rounds: u32,
     dir: Option<&Path>,
-) -> Result<Vec<(String, Vec<RunResult>)>, CliError> {
+) -> Result<Vec<(String, Vec<RunResult>)>, CommandError> {
     let mut runs: Vec<(String, Vec<RunResult>)> = settings
         .iter()
         .map(|setting| (setting.scenario.label(), Vec::new()))
@@ -54,7 +54,7 @@ pub(super) fn rounds(
     for round in 0..rounds {
         for (turn, index) in turns(settings.len(), round).enumerate() {
             let number = round as usize * settings.len() + turn + 1;
-            let place = Place::temporary(dir).map_err(CliError::failed)?;
+            let place = DatabaseLocation::temporary(dir).map_err(CommandError::failed)?;
             let result = run(&settings[index], &place, &format!("{number}/{all}"))?;
             if !result.verified {
                 let problems = result.verification.problems.join("; ");
@@ -67,7 +67,11 @@ pub(super) fn rounds(
 }
 
 /// Runs one setting, and verifies it.
-pub(super) fn run(setting: &Setting, place: &Place, turn: &str) -> Result<RunResult, CliError> {
+pub(super) fn run(
+    setting: &Setting,
+    place: &DatabaseLocation,
+    turn: &str,
+) -> Result<RunResult, CommandError> {
     let Setting { scenario, peer } = setting;
     let Executed {
         mut result,
@@ -86,14 +90,22 @@ pub(super) fn run(setting: &Setting, place: &Place, turn: &str) -> Result<RunRes
     Ok(result)
 }
 
-fn run_here(scenario: &Scenario, place: &Place, turn: &str) -> Result<Executed, CliError> {
-    let executable = std::env::current_exe().map_err(CliError::failed)?;
+fn run_here(
+    scenario: &Scenario,
+    place: &DatabaseLocation,
+    turn: &str,
+) -> Result<Executed, CommandError> {
+    let executable = std::env::current_exe().map_err(CommandError::failed)?;
     let mut live = Live::new(scenario, turn);
     let mut show = |progress| live.show(progress);
-    execute(&BuiltIn, scenario, place, &executable, Some(&mut show)).map_err(CliError::failed)
+    execute(&BuiltIn, scenario, place, &executable, Some(&mut show)).map_err(CommandError::failed)
 }
 
-fn run_peer(program: &Path, scenario: &Scenario, place: &Place) -> Result<Executed, CliError> {
+fn run_peer(
+    program: &Path,
+    scenario: &Scenario,
+    place: &DatabaseLocation,
+) -> Result<Executed, CommandError> {
     let live = Live::new(scenario, "peer");
     let ended = Command::new(program)
         .arg("--json")
@@ -105,14 +117,15 @@ fn run_peer(program: &Path, scenario: &Scenario, place: &Place) -> Result<Execut
         .output();
     drop(live);
     let shown = program.display();
-    let ended = ended.map_err(|error| CliError::Failed(format!("{shown}: {error}").into()))?;
+    let ended = ended.map_err(|error| CommandError::Failed(format!("{shown}: {error}").into()))?;
     if !ended.status.success() {
-        return Err(CliError::Failed(
+        return Err(CommandError::Failed(
             format!("{shown}: {}", ended.status).into(),
         ));
     }
-    let result = serde_json::from_slice(&ended.stdout)
-        .map_err(|error| CliError::Failed(format!("{shown} printed no result: {error}").into()))?;
+    let result = serde_json::from_slice(&ended.stdout).map_err(|error| {
+        CommandError::Failed(format!("{shown} printed no result: {error}").into())
+    })?;
     Ok(Executed {
         result,
         messages: BTreeMap::new(),

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{DirArgs, Lengths, LoadArgs, NeighbourArgs};
+use super::args::{DirArgs, ForeignArgs, Lengths, LoadArgs};
 use super::output;
-use super::program::{BREACH, CliError};
+use super::program::{BREACH, CommandError};
 use super::run::FormArgs;
 use super::runner::{Setting, run};
-use crate::execute::Place;
-use crate::neighbour::Neighbour;
+use crate::execute::DatabaseLocation;
+use crate::foreign::ForeignProcess;
 use crate::report::{run_markdown, run_text};
 use crate::result::RunResult;
 use crate::scenario::{HOLD, Length, MEMBERS, Scenario, Synchronous};
@@ -83,7 +83,7 @@ pub(super) struct SoakArgs {
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
-    neighbours: NeighbourArgs,
+    neighbours: ForeignArgs,
     #[command(flatten)]
     form: FormArgs,
     #[command(flatten)]
@@ -91,7 +91,7 @@ pub(super) struct SoakArgs {
 }
 
 impl SoakArgs {
-    fn scenario(&self) -> Result<Scenario, CliError> {
+    fn scenario(&self) -> Result<Scenario, CommandError> {
         let size = if self.long { LONG } else { SHORT };
         let base = self.load.base(SHORT_LENGTHS);
         let scenario = Scenario {
@@ -109,26 +109,29 @@ impl SoakArgs {
             neighbours: if self.neighbours.are_chosen() {
                 Vec::new()
             } else {
-                Neighbour::ALL.to_vec()
+                ForeignProcess::ALL.to_vec()
             },
             hold: size.hold,
             rest: REST,
             read_every: self.load.read_every.or(size.read_every),
             ..base
         };
-        self.neighbours.beside(scenario).map_err(CliError::usage)
+        self.neighbours
+            .beside(scenario)
+            .map_err(CommandError::usage)
     }
 }
 
 /// Runs it, and judges.
-pub(super) fn soak(args: &SoakArgs) -> Result<ExitCode, CliError> {
+pub(super) fn soak(args: &SoakArgs) -> Result<ExitCode, CommandError> {
     let setting = Setting::built_in(args.scenario()?)?;
-    let place = Place::temporary(args.dir.dir.as_deref()).map_err(CliError::failed)?;
+    let place =
+        DatabaseLocation::temporary(args.dir.dir.as_deref()).map_err(CommandError::failed)?;
     let result = run(&setting, &place, "")?;
     args.form.tell(&result, run_markdown, run_text)?;
     let (lines, code) = verdict(&result);
     if args.form.is_text() {
-        output::result(&lines).map_err(CliError::failed)?;
+        output::result(&lines).map_err(CommandError::failed)?;
     } else {
         output::note(lines.trim_end());
     }

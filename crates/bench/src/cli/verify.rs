@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::output;
-use super::program::{CliError, verified};
+use super::program::{CommandError, verified};
 use crate::verify::{Expected, check};
 
 /// Where to look, and what for.
@@ -26,7 +26,7 @@ pub(super) struct VerifyArgs {
 }
 
 /// Looks into a database, and prints what it found as JSON.
-pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
+pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CommandError> {
     let expected = Expected {
         engine: args.engine.clone(),
         acknowledged: args.expect,
@@ -34,7 +34,7 @@ pub(super) fn verify(args: &VerifyArgs) -> Result<ExitCode, CliError> {
         prefilled: 0,
     };
     let found = check(&args.file, &expected);
-    let json = serde_json::to_string_pretty(&found).map_err(CliError::failed)?;
-    output::result(&format!("{json}\n")).map_err(CliError::failed)?;
+    let json = serde_json::to_string_pretty(&found).map_err(CommandError::failed)?;
+    output::result(&format!("{json}\n")).map_err(CommandError::failed)?;
     Ok(verified(found.problems.is_empty()))
 }

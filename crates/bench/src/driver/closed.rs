@@ -6,10 +6,10 @@
 
 use tokio::time::Instant;
 
-use super::{PAUSE_AFTER_FAILURE, Writer};
+use super::{PAUSE_AFTER_FAILURE, WritingCaller};
 
-pub(super) async fn write(writer: Writer) {
-    let Writer {
+pub(super) async fn write(writer: WritingCaller) {
+    let WritingCaller {
         mut session,
         mut operations,
         per_call,

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::ProcessReport;
-use super::process::{Answer, Order, WORKER, unix_us};
-use super::wal::WalWatch;
-use crate::neighbour::{Neighbour, Neighbours};
-use crate::result::{NeighbourResult, WalSizes};
+use super::process::{WORKER, WorkerCommand, WorkerReply, unix_us};
+use super::wal::WalSampler;
+use crate::foreign::{ForeignProcess, ForeignProcesses};
+use crate::result::{ForeignProcessResult, WalSizes};
 use crate::scenario::Scenario;
 
 /// From the order to the start: enough for every process to have read the order.
@@ -74,9 +74,9 @@ pub enum RunError {
     },
     /// A neighbour could not be started, or did not report.
     #[error("neighbour {neighbour}: {doing}")]
-    Neighbour {
+    ForeignProcess {
         /// Which of them.
-        neighbour: Neighbour,
+        neighbour: ForeignProcess,
         /// What was being done, or what happened.
         doing: &'static str,
         /// The cause, where there is one.
@@ -100,14 +100,14 @@ pub struct Coordinated {
     /// What each process reported.
     pub reports: Vec<ProcessReport>,
     /// What each neighbour did.
-    pub neighbours: Vec<NeighbourResult>,
+    pub neighbours: Vec<ForeignProcessResult>,
     /// The size of the WAL from the window's start until the processes closed the database.
     pub wal: WalSizes,
 }
 
 /// Runs a scenario on a database that was prepared, with each of its processes started from
 /// `executable`, a program that calls [`super::serve`] for the subcommand [`WORKER`] and
-/// [`crate::neighbour::serve`] for [`crate::neighbour::NEIGHBOUR`].
+/// [`crate::foreign::serve`] for [`crate::foreign::FOREIGN_PROCESS`].
 ///
 /// # Errors
 ///
@@ -126,7 +126,7 @@ pub fn coordinate(
     }
     drop(sender);
     for (process, child) in (0..).zip(&mut started) {
-        child.order(&Order::Prepare {
+        child.order(&WorkerCommand::Prepare {
             scenario: Box::new(scenario.clone()),
             database: database.to_owned(),
             process,
@@ -135,26 +135,26 @@ pub fn coordinate(
     }
     for _ in 0..processes {
         match next(&answers)? {
-            (_, Answer::Ready) => {}
+            (_, WorkerReply::Ready) => {}
             (process, other) => return Err(unexpected(process, other)),
         }
     }
-    let neighbours = Neighbours::start(scenario, database, executable)?;
+    let neighbours = ForeignProcesses::start(scenario, database, executable)?;
     let after_us = u64::try_from(START_AFTER.as_micros()).unwrap_or(u64::MAX);
     let at_unix_us = unix_us() + after_us;
     let from = Instant::now() + START_AFTER + scenario.effective_warmup();
     for child in &mut started {
-        child.order(&Order::Start { at_unix_us })?;
+        child.order(&WorkerCommand::Start { at_unix_us })?;
     }
     let mut run = Run {
         answers,
-        wal: WalWatch::new(database, from),
+        wal: WalSampler::new(database, from),
         so_far: vec![(0, 0); processes],
         progress,
     };
     for _ in 0..processes {
         match run.next(None)? {
-            Some((_, Answer::Finished)) | None => {}
+            Some((_, WorkerReply::Finished)) | None => {}
             Some((process, other)) => return Err(unexpected(process, other)),
         }
     }
@@ -166,12 +166,12 @@ pub fn coordinate(
     }
     let wal = run.wal.end();
     for child in &mut started {
-        child.order(&Order::Close)?;
+        child.order(&WorkerCommand::Close)?;
     }
     let mut reports: Vec<Option<ProcessReport>> = vec![None; processes];
     for _ in 0..processes {
         match next(&run.answers)? {
-            (process, Answer::Done(report)) => reports[process] = Some(*report),
+            (process, WorkerReply::Done(report)) => reports[process] = Some(*report),
             (process, other) => return Err(unexpected(process, other)),
         }
     }
@@ -188,7 +188,7 @@ pub fn coordinate(
 /// The part of a run in which processes tell how far they have come.
 struct Run<'a> {
     answers: Receiver<Line>,
-    wal: WalWatch,
+    wal: WalSampler,
     /// What each process told last: operations acknowledged, and failed.
     so_far: Vec<(u64, u64)>,
     progress: Option<Watcher<'a>>,
@@ -196,7 +196,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// The next answer that is more than progress; none where that has not come by `until`.
-    fn next(&mut self, until: Option<Instant>) -> Result<Option<(usize, Answer)>, RunError> {
+    fn next(&mut self, until: Option<Instant>) -> Result<Option<(usize, WorkerReply)>, RunError> {
         loop {
             self.wal.look();
             let due = self.wal.due();
@@ -213,7 +213,7 @@ impl Run<'_> {
                 Err(RecvTimeoutError::Disconnected) => return Err(RunError::Died { process: 0 }),
             };
             let (process, answer) = said(line)?;
-            let Answer::Progress { ops, errors } = answer else {
+            let WorkerReply::Progress { ops, errors } = answer else {
                 return Ok(Some((process, answer)));
             };
             self.so_far[process] = (ops, errors);
@@ -228,22 +228,22 @@ impl Run<'_> {
 }
 
 /// What a process said, or that it has ended.
-type Line = (usize, Option<Answer>);
+type Line = (usize, Option<WorkerReply>);
 
-fn next(answers: &Receiver<Line>) -> Result<(usize, Answer), RunError> {
+fn next(answers: &Receiver<Line>) -> Result<(usize, WorkerReply), RunError> {
     // Where everyone who listened is gone, so are those they listened to.
     said(answers.recv().unwrap_or((0, None)))
 }
 
-fn said((process, answer): Line) -> Result<(usize, Answer), RunError> {
+fn said((process, answer): Line) -> Result<(usize, WorkerReply), RunError> {
     let answer = answer.ok_or(RunError::Died { process })?;
     Ok((process, answer))
 }
 
 /// An answer that is not what it was asked for.
-fn unexpected(process: usize, answer: Answer) -> RunError {
+fn unexpected(process: usize, answer: WorkerReply) -> RunError {
     match answer {
-        Answer::Failed { message } => RunError::Failed { process, message },
+        WorkerReply::Failed { message } => RunError::Failed { process, message },
         _ => RunError::Died { process },
     }
 }
@@ -284,10 +284,12 @@ impl Started {
                     .into_iter()
                     .flat_map(|said| BufReader::new(said).lines())
                 {
-                    let answer: Option<Answer> =
+                    let answer: Option<WorkerReply> =
                         line.ok().and_then(|line| serde_json::from_str(&line).ok());
-                    let last =
-                        matches!(answer, None | Some(Answer::Done(_) | Answer::Failed { .. }));
+                    let last = matches!(
+                        answer,
+                        None | Some(WorkerReply::Done(_) | WorkerReply::Failed { .. })
+                    );
                     if answers.send((process, answer)).is_err() || last {
                         return;
                     }
@@ -299,7 +301,7 @@ impl Started {
         Ok(started)
     }
 
-    fn order(&mut self, order: &Order) -> Result<(), RunError> {
+    fn order(&mut self, order: &WorkerCommand) -> Result<(), RunError> {
         let give = |mut orders: &ChildStdin| -> std::io::Result<()> {
             let mut line = serde_json::to_vec(order)?;
             line.push(b'\n');

@@ -9,7 +9,7 @@ use crate::stats::{Slices, Window, micros};
 
 /// Listens to an engine at the end of every slice.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct MetricSlices {
     /// What was told in each of those that have ended.
     pub(super) slices: Slices,
     window: Window,
@@ -17,16 +17,16 @@ pub(super) struct Told {
     current: Option<(Instant, Instant)>,
 }
 
-impl Told {
+impl MetricSlices {
     /// Of a window that begins now, in slices of this length at first.
     pub(super) fn new(window: Window, length: Duration) -> Self {
-        let mut told = Self {
+        let mut slices = Self {
             slices: Slices::of(micros(length)),
             window,
             current: None,
         };
-        told.current = told.slice_from(window.from);
-        told
+        slices.current = slices.slice_from(window.from);
+        slices
     }
 
     fn slice_from(&self, start: Instant) -> Option<(Instant, Instant)> {
@@ -51,7 +51,7 @@ impl Told {
             return;
         };
         let since_us = micros(start.duration_since(self.window.from));
-        self.slices.at(since_us).tell(&engine.told());
+        self.slices.at(since_us).add_metrics(&engine.take_metrics());
         while let Some((_, ends)) = self.current.filter(|(_, ends)| *ends <= now) {
             self.current = self.slice_from(ends);
         }

@@ -4,6 +4,7 @@
 
 mod closed;
 mod coordinate;
+mod metrics;
 mod open;
 mod process;
 mod reached;
@@ -11,7 +12,6 @@ mod reader;
 mod report;
 #[cfg(test)]
 mod tests;
-mod told;
 mod wal;
 
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use crate::engine::{BoxError, Description, Engine, Execution, ReadSession, Sessi
 use crate::operations::Operations;
 use crate::scenario::{Length, Scenario};
 use crate::stats::{Measurements, Recorder, Usage, Window};
+use metrics::MetricSlices;
 use reached::Reached;
-use told::Told;
 
 pub use coordinate::{Coordinated, Progress, RunError, Watcher, coordinate};
 pub use process::{WORKER, serve};
@@ -88,7 +88,7 @@ impl Driver {
         for _ in 0..scenario.readers {
             sessions.reading.push(engine.reader().await?);
         }
-        // Before the start, because afterwards an engine may be told that the database is locked.
+        // Before the start, because afterwards an engine may be metrics that the database is locked.
         let description = engine.describe().await?;
         Ok(Self {
             engine,
@@ -99,7 +99,7 @@ impl Driver {
         })
     }
 
-    /// Runs from `start` until every caller is done. `progress` is told now and then how many
+    /// Runs from `start` until every caller is done. `progress` is metrics now and then how many
     /// operations were acknowledged and how many failed.
     ///
     /// # Errors
@@ -154,17 +154,17 @@ impl Driver {
         };
         let at_start = now();
         let mut at_end = None;
-        // What was told before the window is nobody's.
-        self.engine.told();
-        let mut told = Told::new(window, slice);
+        // What was metrics before the window is nobody's.
+        self.engine.take_metrics();
+        let mut metrics = MetricSlices::new(window, slice);
         let mut done = std::pin::pin!(join(writing));
         loop {
-            let tick = told.due(Instant::now() + TICK);
+            let tick = metrics.due(Instant::now() + TICK);
             let tick = until
                 .filter(|_| at_end.is_none())
                 .map_or(tick, |until| tick.min(until));
             let joined = tokio::time::timeout_at(tick, &mut done).await;
-            told.listen(&*self.engine, joined.is_ok());
+            metrics.listen(&*self.engine, joined.is_ok());
             if at_end.is_none() && (joined.is_ok() || until.is_some_and(|until| tick >= until)) {
                 at_end = Some(now());
             }
@@ -184,7 +184,7 @@ impl Driver {
             .map(|(end, start)| end.since(start));
         let mut report = ProcessReport::new(&all, self.description, counters);
         report.add_reads(reads);
-        report.slices.add(&told.slices);
+        report.slices.add(&metrics.slices);
         report.queue_waits = queue_waits
             .zip(at_start.2)
             .map(|(end, start)| end.since(&start));
@@ -240,7 +240,7 @@ fn start_writers(
     for (worker, session) in (0..workers).zip(sessions) {
         let operations = Operations::of(scenario, &members, process, worker, workers);
         let (start, recorder, reached) = recorder(worker);
-        let writer = Writer {
+        let writer = WritingCaller {
             session,
             operations,
             per_call,
@@ -280,7 +280,7 @@ fn start_readers(
 }
 
 /// One writing caller, before it starts.
-struct Writer {
+struct WritingCaller {
     session: Box<dyn Session>,
     operations: Operations,
     per_call: usize,

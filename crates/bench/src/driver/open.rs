@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Writer;
+use super::WritingCaller;
 
 /// How much later than asked for tokio's timer may wake a caller that waits for its next call: its
 /// wheel turns in milliseconds. That much is the tester's doing and not counted as latency; what
@@ -57,8 +57,8 @@ impl Pace {
     }
 }
 
-pub(super) async fn write(writer: Writer, pace: Pace) {
-    let Writer {
+pub(super) async fn write(writer: WritingCaller, pace: Pace) {
+    let WritingCaller {
         mut session,
         mut operations,
         per_call,

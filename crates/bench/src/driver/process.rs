@@ -18,7 +18,7 @@ pub const WORKER: &str = "worker";
 /// What such a process is told.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Order {
+pub(super) enum WorkerCommand {
     /// Get ready.
     Prepare {
         scenario: Box<Scenario>,
@@ -36,7 +36,7 @@ pub(super) enum Order {
 /// What it answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(super) enum WorkerReply {
     /// Everything is open.
     Ready,
     /// Acknowledged and failed so far.
@@ -62,8 +62,8 @@ pub fn serve(
     let runtime = runtime()?;
     let served = runtime.block_on(carry_out(engines, orders, &mut answers));
     let last = match served {
-        Ok(report) => Answer::Done(Box::new(report)),
-        Err(error) => Answer::Failed {
+        Ok(report) => WorkerReply::Done(Box::new(report)),
+        Err(error) => WorkerReply::Failed {
             message: chain(&*error),
         },
     };
@@ -83,11 +83,11 @@ async fn carry_out(
     answers: &mut (impl Write + Send),
 ) -> Result<ProcessReport, BoxError> {
     let mut orders = orders.lines();
-    let mut next = || -> Result<Order, BoxError> {
+    let mut next = || -> Result<WorkerCommand, BoxError> {
         let line = orders.next().ok_or("the orders have ended")??;
         Ok(serde_json::from_str(&line)?)
     };
-    let Order::Prepare {
+    let WorkerCommand::Prepare {
         scenario,
         database,
         process,
@@ -98,8 +98,8 @@ async fn carry_out(
     };
     let engine = engines.open(&scenario, &database).await?;
     let driver = Driver::new(engine, *scenario, process).await?;
-    answer(answers, &Answer::Ready)?;
-    let Order::Start { at_unix_us } = next()? else {
+    answer(answers, &WorkerReply::Ready)?;
+    let WorkerCommand::Start { at_unix_us } = next()? else {
         return Err("told twice what to do".into());
     };
     let wait_us = at_unix_us.saturating_sub(unix_us());
@@ -107,18 +107,18 @@ async fn carry_out(
     let tell = |ops, errors| {
         if progress {
             // Where nobody reads any more, the report at the end will say so.
-            let _ = answer(answers, &Answer::Progress { ops, errors });
+            let _ = answer(answers, &WorkerReply::Progress { ops, errors });
         }
     };
     let ran = driver.run(start, tell).await?;
-    answer(answers, &Answer::Finished)?;
-    let Order::Close = next()? else {
+    answer(answers, &WorkerReply::Finished)?;
+    let WorkerCommand::Close = next()? else {
         return Err("told to do something else than to close".into());
     };
     ran.close().await
 }
 
-fn answer(answers: &mut impl Write, answer: &Answer) -> Result<(), BoxError> {
+fn answer(answers: &mut impl Write, answer: &WorkerReply) -> Result<(), BoxError> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     answers.write_all(&line)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::reader::Reads;
-use crate::engine::{Counters, Description, FailureKind, Read};
+use crate::engine::{CallErrorKind, Counters, Description, Read};
 use crate::stats::{Latencies, Measurements, Slices};
 
 /// What one process did.
@@ -55,7 +55,7 @@ impl ProcessReport {
         let window_us = all.window().length().map_or(totals.last_us, |length| {
             u64::try_from(length.as_micros()).unwrap_or(u64::MAX)
         });
-        let kinds = || FailureKind::ALL.iter().map(|kind| kind.name().to_owned());
+        let kinds = || CallErrorKind::ALL.iter().map(|kind| kind.name().to_owned());
         let errors = kinds().zip(totals.errors).filter(|(_, errors)| *errors > 0);
         let messages = kinds().zip(totals.messages);
         Self {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::*;
-use crate::engine::{Description, Failure, Noop, Read};
+use crate::engine::{CallError, Description, Noop, Read};
 use crate::operations::Operation;
 use crate::stats::Latencies;
 
@@ -43,7 +43,7 @@ impl Engine for Stalling {
 
 #[async_trait]
 impl Session for Stalling {
-    async fn write(&mut self, _: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, _: &[Operation]) -> Result<(), CallError> {
         tokio::time::sleep(self.usual).await;
         let (from, until) = self.stall;
         if (from..until).contains(&Instant::now()) {
@@ -247,7 +247,7 @@ struct ListingSession(Box<dyn Session>, Arc<Mutex<Vec<Operation>>>);
 
 #[async_trait]
 impl Session for ListingSession {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         self.1.lock().unwrap().extend_from_slice(operations);
         self.0.write(operations).await
     }
@@ -255,7 +255,7 @@ impl Session for ListingSession {
 
 #[async_trait]
 impl ReadSession for ListingSession {
-    async fn read(&mut self, _: Read) -> Result<(), Failure> {
+    async fn read(&mut self, _: Read) -> Result<(), CallError> {
         Ok(())
     }
 }

@@ -11,13 +11,13 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Looks at a database's WAL at every tick from a time on.
 #[derive(Debug)]
-pub(super) struct WalWatch {
+pub(super) struct WalSampler {
     file: PathBuf,
     next: Instant,
     sizes: WalSizes,
 }
 
-impl WalWatch {
+impl WalSampler {
     pub(super) fn new(database: &Path, from: Instant) -> Self {
         let mut file = database.as_os_str().to_owned();
         file.push("-wal");

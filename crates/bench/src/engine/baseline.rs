@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::plain::Usage;
 use super::sqlite::transaction;
-use super::{Failure, table};
+use super::{CallError, table};
 use crate::operations::Operation;
 
 #[derive(Debug)]
@@ -17,7 +17,7 @@ impl Usage for Baseline {
     const JOURNAL_MODE: &'static str = "delete";
     const BUSY_TIMEOUT: Duration = Duration::ZERO;
 
-    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), Failure> {
+    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), CallError> {
         transaction(connection, "BEGIN DEFERRED", operations, read_then_write)
     }
 }

@@ -13,8 +13,8 @@ use roas_domain::{
 
 use super::recorder::MetricsRecorder;
 use super::{
-    BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, Read, ReadSession,
-    Session, Stored,
+    BoxError, CallError, CallErrorKind, Counters, Description, Engine, Execution, Read,
+    ReadSession, Session, Stored,
 };
 use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
@@ -106,7 +106,7 @@ impl Meter {
     ) -> Result<Self, BoxError> {
         let recorder = MetricsRecorder::default();
         let opening = Database::open(Config::new(database).durability(durability));
-        let database = recorder.told_by(opening).await?;
+        let database = recorder.with_recorder(opening).await?;
         Ok(Self {
             recorder,
             repository: Arc::new(database.repository()),
@@ -152,7 +152,7 @@ impl Engine for Meter {
         self.recorder.queue_waits()
     }
 
-    fn told(&self) -> BTreeMap<String, Tally> {
+    fn take_metrics(&self) -> BTreeMap<String, Tally> {
         self.recorder.take()
     }
 
@@ -177,12 +177,15 @@ struct Recording(Arc<dyn ActivityRepository>);
 
 #[async_trait]
 impl Session for Recording {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         for operation in operations {
             let outcome = self.0.record(operation.event()).await.map_err(failed)?;
             if outcome == EventOutcome::Duplicate {
                 // Every operation has an id of its own.
-                return Err(Failure::new(FailureKind::Other, "taken for a duplicate"));
+                return Err(CallError::new(
+                    CallErrorKind::Other,
+                    "taken for a duplicate",
+                ));
             }
         }
         Ok(())
@@ -196,7 +199,7 @@ struct Adjusting {
 
 #[async_trait]
 impl Session for Adjusting {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         for operation in operations {
             let adjusted = self
                 .repository
@@ -211,7 +214,7 @@ struct Reading(Arc<dyn ActivityRepository>);
 
 #[async_trait]
 impl ReadSession for Reading {
-    async fn read(&mut self, read: Read) -> Result<(), Failure> {
+    async fn read(&mut self, read: Read) -> Result<(), CallError> {
         match read {
             Read::Member(member) => self.0.find_member(member).await.map(drop),
             Read::Leaderboard(member, at) => {
@@ -226,16 +229,16 @@ impl ReadSession for Reading {
     }
 }
 
-fn failed(error: RepositoryError) -> Failure {
+fn failed(error: RepositoryError) -> CallError {
     let kind = match error.kind() {
-        RepositoryErrorKind::Busy { .. } => FailureKind::Busy,
-        RepositoryErrorKind::Overloaded => FailureKind::Overloaded,
-        RepositoryErrorKind::OutcomeUnknown => FailureKind::Unknown,
+        RepositoryErrorKind::Busy { .. } => CallErrorKind::Busy,
+        RepositoryErrorKind::Overloaded => CallErrorKind::Overloaded,
+        RepositoryErrorKind::OutcomeUnknown => CallErrorKind::Unknown,
         RepositoryErrorKind::StorageFull
         | RepositoryErrorKind::ReadOnly
         | RepositoryErrorKind::Corrupt
-        | RepositoryErrorKind::Unavailable => FailureKind::Io,
-        _ => FailureKind::Other,
+        | RepositoryErrorKind::Unavailable => CallErrorKind::Io,
+        _ => CallErrorKind::Other,
     };
-    Failure::new(kind, error)
+    CallError::new(kind, error)
 }

@@ -97,7 +97,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     }
 
     /// What it told of its metrics since this was asked last, by their names.
-    fn told(&self) -> BTreeMap<String, Tally> {
+    fn take_metrics(&self) -> BTreeMap<String, Tally> {
         BTreeMap::new()
     }
 
@@ -124,14 +124,14 @@ pub enum Execution {
 #[async_trait]
 pub trait Session: Send {
     /// Stores operations, all or none, and returns when they are as durable as they will be.
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure>;
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError>;
 }
 
 /// One reading caller's way to an engine.
 #[async_trait]
 pub trait ReadSession: Send {
     /// Reads, and throws away what it read.
-    async fn read(&mut self, read: Read) -> Result<(), Failure>;
+    async fn read(&mut self, read: Read) -> Result<(), CallError>;
 }
 
 /// One thing to be read.
@@ -162,16 +162,16 @@ impl Read {
 
 /// Why an operation was not acknowledged.
 #[derive(Debug)]
-pub struct Failure {
+pub struct CallError {
     /// By what it is counted.
-    pub kind: FailureKind,
+    pub kind: CallErrorKind,
     /// What the engine said.
     pub source: BoxError,
 }
 
-impl Failure {
+impl CallError {
     /// A failure of the given kind.
-    pub fn new(kind: FailureKind, source: impl Into<BoxError>) -> Self {
+    pub fn new(kind: CallErrorKind, source: impl Into<BoxError>) -> Self {
         Self {
             kind,
             source: source.into(),
@@ -181,7 +181,7 @@ impl Failure {
 
 /// The kinds of failures that are told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FailureKind {
+pub enum CallErrorKind {
     /// SQLite said `SQLITE_BUSY` or `SQLITE_LOCKED`, and the caller was told.
     Locked,
     /// The engine waited for the lock, and gave up.
@@ -196,7 +196,7 @@ pub enum FailureKind {
     Other,
 }
 
-impl FailureKind {
+impl CallErrorKind {
     /// All kinds, in the order of their indexes.
     pub const ALL: [Self; 6] = [
         Self::Locked,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{BoxError, Description, Engine, Execution, Failure, Read, ReadSession, Session};
+use super::{BoxError, CallError, Description, Engine, Execution, Read, ReadSession, Session};
 use crate::operations::Operation;
 
 /// Stores nothing.
@@ -34,7 +34,7 @@ impl Engine for Noop {
 
 #[async_trait]
 impl Session for Noop {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         std::hint::black_box(operations);
         Ok(())
     }
@@ -42,7 +42,7 @@ impl Session for Noop {
 
 #[async_trait]
 impl ReadSession for Noop {
-    async fn read(&mut self, read: Read) -> Result<(), Failure> {
+    async fn read(&mut self, read: Read) -> Result<(), CallError> {
         std::hint::black_box(read);
         Ok(())
     }

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::plain::Usage;
 use super::sqlite::{row, transaction};
-use super::{Failure, table};
+use super::{CallError, table};
 use crate::operations::Operation;
 
 const MAX_RETRIES: usize = 10;
@@ -23,7 +23,7 @@ impl Usage for Original {
     const JOURNAL_MODE: &'static str = "wal";
     const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), Failure> {
+    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), CallError> {
         transaction(connection, "BEGIN DEFERRED", operations, upsert_returning)
     }
 

@@ -13,8 +13,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::sqlite::{Reader, describe, open};
 use super::{
-    BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, ReadSession, Session,
-    Stored, table,
+    BoxError, CallError, CallErrorKind, Counters, Description, Engine, Execution, ReadSession,
+    Session, Stored, table,
 };
 use crate::operations::{Operation, prefill};
 use crate::scenario::{Scenario, Synchronous};
@@ -34,7 +34,7 @@ pub(super) trait Usage: fmt::Debug + Send + Sync + 'static {
     const EXECUTION: Execution = Execution::Threads;
 
     /// Stores operations in one transaction.
-    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), Failure>;
+    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), CallError>;
 
     /// How long a session waits before each further attempt at a transaction that met a lock.
     fn delays() -> impl Iterator<Item = Duration> + Send {
@@ -116,7 +116,7 @@ impl<U: Usage> Engine for Plain<U> {
     }
 
     async fn session(&self) -> Result<Box<dyn Session>, BoxError> {
-        Ok(Box::new(Writer::<U> {
+        Ok(Box::new(PlainSession::<U> {
             connection: self.connect()?,
             done: Arc::clone(&self.done),
             usage: PhantomData,
@@ -140,15 +140,15 @@ impl<U: Usage> Engine for Plain<U> {
     }
 }
 
-struct Writer<U> {
+struct PlainSession<U> {
     connection: Connection,
     done: Arc<Done>,
     usage: PhantomData<U>,
 }
 
 #[async_trait]
-impl<U: Usage> Session for Writer<U> {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+impl<U: Usage> Session for PlainSession<U> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         let mut delays = U::delays();
         loop {
             let Err(failure) = U::write(&self.connection, operations) else {
@@ -156,7 +156,7 @@ impl<U: Usage> Session for Writer<U> {
                 return Ok(());
             };
             let delay = match failure.kind {
-                FailureKind::Locked => delays.next(),
+                CallErrorKind::Locked => delays.next(),
                 _ => None,
             };
             let Some(delay) = delay else {

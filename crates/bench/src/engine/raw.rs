@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 use super::plain::Usage;
 use super::sqlite::{commit_failed, transaction, upsert};
-use super::{Execution, Failure};
+use super::{CallError, Execution};
 use crate::operations::Operation;
 
 #[derive(Debug)]
@@ -18,7 +18,7 @@ impl Usage for Raw {
     const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
     const EXECUTION: Execution = Execution::OneThread;
 
-    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), Failure> {
+    fn write(connection: &Connection, operations: &[Operation]) -> Result<(), CallError> {
         match operations {
             // A transaction of its own around one statement would cost it two more.
             [operation] => upsert(connection, operation).map_err(commit_failed),

@@ -20,10 +20,10 @@ pub struct MetricsRecorder(Mutex<BTreeMap<String, Arc<Metric>>>);
 
 /// One of them.
 #[derive(Debug, Default)]
-struct Metric(Mutex<Told>);
+struct Metric(Mutex<MetricState>);
 
 #[derive(Debug, Default)]
-struct Told {
+struct MetricState {
     /// Since it was asked last.
     tally: Tally,
     /// All of it, where it is the wait in the queue.
@@ -32,14 +32,14 @@ struct Told {
 
 impl MetricsRecorder {
     /// Lets `opening` make its handles at this recorder, and at no other engine's.
-    pub async fn told_by<T>(&self, opening: impl Future<Output = T>) -> T {
+    pub async fn with_recorder<T>(&self, opening: impl Future<Output = T>) -> T {
         let mut opening = pin!(opening);
         poll_fn(|cx| metrics::with_local_recorder(self, || opening.as_mut().poll(cx))).await
     }
 
     /// How long the oldest request of each transaction was in the queue, until now.
     pub(super) fn queue_waits(&self) -> Option<Latencies> {
-        self.metrics().get(QUEUE_WAIT)?.told().waits.clone()
+        self.metrics().get(QUEUE_WAIT)?.state().waits.clone()
     }
 
     /// What each metric told since this was asked last, where it told anything.
@@ -47,7 +47,7 @@ impl MetricsRecorder {
         let metrics = self.metrics();
         let taken = metrics
             .iter()
-            .map(|(name, metric)| (name.clone(), mem::take(&mut metric.told().tally)));
+            .map(|(name, metric)| (name.clone(), mem::take(&mut metric.state().tally)));
         taken.filter(|(_, tally)| tally.count > 0).collect()
     }
 
@@ -55,7 +55,7 @@ impl MetricsRecorder {
         let mut metrics = self.metrics();
         let metric = metrics.entry(name_of(key)).or_insert_with(|| {
             let waits = (key.name() == QUEUE_WAIT).then(Latencies::new);
-            Arc::new(Metric(Mutex::new(Told {
+            Arc::new(Metric(Mutex::new(MetricState {
                 tally: Tally::default(),
                 waits,
             })))
@@ -83,16 +83,16 @@ fn name_of(key: &Key) -> String {
 }
 
 impl Metric {
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn state(&self) -> MutexGuard<'_, MetricState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl HistogramFn for Metric {
     fn record(&self, value: f64) {
-        let mut told = self.told();
-        told.tally.add(value);
-        if let Some(waits) = &mut told.waits {
+        let mut state = self.state();
+        state.tally.add(value);
+        if let Some(waits) = &mut state.waits {
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
@@ -107,7 +107,7 @@ impl HistogramFn for Metric {
 impl CounterFn for Metric {
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
     fn increment(&self, count: u64) {
-        self.told().tally.merge(&Tally {
+        self.state().tally.merge(&Tally {
             count,
             sum: count as f64,
             max: 1.0,
@@ -124,7 +124,7 @@ impl GaugeFn for Metric {
     fn decrement(&self, _: f64) {}
 
     fn set(&self, value: f64) {
-        self.told().tally.add(value);
+        self.state().tally.add(value);
     }
 }
 
@@ -160,10 +160,10 @@ mod tests {
         let (whole, failed) = (count("whole"), count("failed"));
         whole.increment(2);
         whole.increment(1);
-        let told = recorder.take();
-        assert_eq!(told.len(), 1);
-        let tally = told["ended_total{by=writer,result=whole}"];
-        assert_eq!((tally.count, tally.told().unwrap().count), (3, 3));
+        let taken = recorder.take();
+        assert_eq!(taken.len(), 1);
+        let tally = taken["ended_total{by=writer,result=whole}"];
+        assert_eq!((tally.count, tally.summary().unwrap().count), (3, 3));
         failed.increment(1);
         assert_eq!(
             recorder.take()["ended_total{by=writer,result=failed}"].count,
@@ -185,10 +185,10 @@ mod tests {
         }
         wait.record(0.002);
 
-        let told = recorder.take();
+        let taken = recorder.take();
         let tally = |count, sum, max| Tally { count, sum, max };
-        assert_eq!(told["depth"], tally(3, 12.0, 7.0));
-        assert_eq!(told[QUEUE_WAIT], tally(1, 0.002, 0.002));
+        assert_eq!(taken["depth"], tally(3, 12.0, 7.0));
+        assert_eq!(taken[QUEUE_WAIT], tally(1, 0.002, 0.002));
         assert!(recorder.take().is_empty());
 
         wait.record(0.001);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    BoxError, Counters, Description, Engine, Execution, Failure, FailureKind, ReadSession, Session,
+    BoxError, CallError, CallErrorKind, Counters, Description, Engine, Execution, ReadSession,
+    Session,
 };
 use crate::operations::Operation;
 use crate::stats::{Latencies, Tally};
@@ -78,8 +79,8 @@ impl Engine for Sabotaged {
         self.engine.queue_waits()
     }
 
-    fn told(&self) -> BTreeMap<String, Tally> {
-        self.engine.told()
+    fn take_metrics(&self) -> BTreeMap<String, Tally> {
+        self.engine.take_metrics()
     }
 
     async fn describe(&self) -> Result<Description, BoxError> {
@@ -99,7 +100,7 @@ struct SabotagedSession {
 
 #[async_trait]
 impl Session for SabotagedSession {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
         match self.defect {
             Defect::Drops if call.is_multiple_of(10_000) => return Ok(()),
@@ -107,7 +108,7 @@ impl Session for SabotagedSession {
                 tokio::time::sleep(Duration::from_millis(150)).await;
             }
             Defect::Locks if call.is_multiple_of(100) => {
-                return Err(Failure::new(FailureKind::Locked, "database is locked"));
+                return Err(CallError::new(CallErrorKind::Locked, "database is locked"));
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
-use super::{Description, Failure, FailureKind, Read, ReadSession, table};
+use super::{CallError, CallErrorKind, Description, Read, ReadSession, table};
 use crate::operations::Operation;
 
 /// What a connection is set up to, as it reads back.
@@ -72,9 +72,9 @@ pub(crate) fn is_locked(error: &rusqlite::Error) -> bool {
 }
 
 /// A failure before a commit: nothing was applied.
-fn failed(error: rusqlite::Error) -> Failure {
+fn failed(error: rusqlite::Error) -> CallError {
     let kind = if is_locked(&error) {
-        FailureKind::Locked
+        CallErrorKind::Locked
     } else {
         match error.sqlite_error_code() {
             Some(
@@ -84,19 +84,19 @@ fn failed(error: rusqlite::Error) -> Failure {
                 | ErrorCode::NotADatabase
                 | ErrorCode::ReadOnly
                 | ErrorCode::CannotOpen,
-            ) => FailureKind::Io,
-            _ => FailureKind::Other,
+            ) => CallErrorKind::Io,
+            _ => CallErrorKind::Other,
         }
     };
-    Failure::new(kind, error)
+    CallError::new(kind, error)
 }
 
 /// A failure of a commit: unless it was the lock that kept it away, it may be there or not.
-pub(super) fn commit_failed(error: rusqlite::Error) -> Failure {
+pub(super) fn commit_failed(error: rusqlite::Error) -> CallError {
     if is_locked(&error) {
         failed(error)
     } else {
-        Failure::new(FailureKind::Unknown, error)
+        CallError::new(CallErrorKind::Unknown, error)
     }
 }
 
@@ -107,7 +107,7 @@ pub(super) fn transaction(
     begin: &str,
     operations: &[Operation],
     change: impl Fn(&Connection, &Operation) -> rusqlite::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), CallError> {
     let run = |sql: &str| connection.prepare_cached(sql)?.execute([]).map(drop);
     let changed = run(begin)
         .and_then(|()| {
@@ -136,7 +136,7 @@ pub(super) struct Reader(pub(super) Connection);
 
 #[async_trait]
 impl ReadSession for Reader {
-    async fn read(&mut self, read: Read) -> Result<(), Failure> {
+    async fn read(&mut self, read: Read) -> Result<(), CallError> {
         let answer = match read {
             Read::Member(member) => self.0.prepare_cached(table::SELECT).and_then(|mut select| {
                 let key = (member.guild.to_i64(), member.user.to_i64());

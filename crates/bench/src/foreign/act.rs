@@ -1,4 +1,4 @@
-//! Neighbours that hold what others need: the write lock, and snapshots.
+//! ForeignProcesses that hold what others need: the write lock, and snapshots.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use rusqlite::Connection;
 
-use super::Order;
+use super::ForeignCommand;
 use super::serve::{Act, Done, Stop, hold};
 use crate::engine::BoxError;
 
@@ -30,7 +30,10 @@ pub(super) struct Locking {
 }
 
 impl Locking {
-    pub(super) fn new(mut connection: Connection, order: &Order) -> Result<Self, BoxError> {
+    pub(super) fn new(
+        mut connection: Connection,
+        order: &ForeignCommand,
+    ) -> Result<Self, BoxError> {
         // SQLite's own handler comes by every 100 ms in the end, and finds the lock taken every
         // time where the writers are busy.
         connection.busy_handler(Some(|_| {
@@ -68,7 +71,7 @@ pub(super) struct Truncating {
 }
 
 impl Truncating {
-    pub(super) fn new(connection: Connection, order: &Order) -> Result<Self, BoxError> {
+    pub(super) fn new(connection: Connection, order: &ForeignCommand) -> Result<Self, BoxError> {
         connection.busy_timeout(CHECKPOINT_WAIT)?;
         Ok(Self {
             connection,
@@ -103,7 +106,7 @@ pub(super) struct Holding {
 }
 
 impl Holding {
-    pub(super) const fn new(connection: Connection, order: &Order) -> Self {
+    pub(super) const fn new(connection: Connection, order: &ForeignCommand) -> Self {
         Self {
             connection,
             hold: order.hold,

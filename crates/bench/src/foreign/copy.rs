@@ -1,4 +1,4 @@
-//! Neighbours that copy the database, and check each copy as a run's database is checked: intact,
+//! ForeignProcesses that copy the database, and check each copy as a run's database is checked: intact,
 //! complete in itself, and no older than the copy before.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, OpenFlags, ffi};
 use tempfile::TempDir;
 
-use super::Order;
+use super::ForeignCommand;
 use super::serve::{Act, Done, Stop};
 use crate::engine::BoxError;
 use crate::engine::sqlite::open;
@@ -31,7 +31,7 @@ struct Copies {
 }
 
 impl Copies {
-    fn new(order: &Order) -> Self {
+    fn new(order: &ForeignCommand) -> Self {
         let folder = order.database.parent().unwrap_or(Path::new("."));
         Self {
             folder: folder.to_owned(),
@@ -74,7 +74,7 @@ pub(super) struct Vacuuming {
 }
 
 impl Vacuuming {
-    pub(super) fn new(connection: Connection, order: &Order) -> Result<Self, BoxError> {
+    pub(super) fn new(connection: Connection, order: &ForeignCommand) -> Result<Self, BoxError> {
         connection.busy_timeout(WAIT)?;
         let copies = Copies::new(order);
         Ok(Self { connection, copies })
@@ -108,7 +108,7 @@ pub(super) struct BackingUp {
 }
 
 impl BackingUp {
-    pub(super) fn new(connection: Connection, order: &Order) -> Result<Self, BoxError> {
+    pub(super) fn new(connection: Connection, order: &ForeignCommand) -> Result<Self, BoxError> {
         connection.busy_timeout(WAIT)?;
         let copies = Copies::new(order);
         Ok(Self { connection, copies })

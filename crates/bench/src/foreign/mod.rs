@@ -20,19 +20,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::result::NeighbourResult;
+use crate::result::ForeignProcessResult;
 
 #[cfg(feature = "engines")]
 pub use serve::serve;
-pub(crate) use started::Neighbours;
+pub(crate) use started::ForeignProcesses;
 
 /// The subcommand by which a program is started for this.
-pub const NEIGHBOUR: &str = "neighbour";
+pub const FOREIGN_PROCESS: &str = "neighbour";
 
 /// A kind of foreign process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Neighbour {
+pub enum ForeignProcess {
     /// Takes the write lock for 0.2 s to 2 s, and leaves it alone for as long, at random.
     Lock,
     /// Runs `VACUUM INTO` over and over, and checks each copy.
@@ -49,9 +49,9 @@ pub enum Neighbour {
 /// The text names no neighbour.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{0}` is no neighbour; there are lock, vacuum-into, backup, truncate and reader")]
-pub struct InvalidNeighbour(String);
+pub struct InvalidForeignProcess(String);
 
-impl Neighbour {
+impl ForeignProcess {
     /// All kinds.
     pub const ALL: [Self; 5] = [
         Self::Lock,
@@ -74,28 +74,28 @@ impl Neighbour {
     }
 }
 
-impl fmt::Display for Neighbour {
+impl fmt::Display for ForeignProcess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl FromStr for Neighbour {
-    type Err = InvalidNeighbour;
+impl FromStr for ForeignProcess {
+    type Err = InvalidForeignProcess;
 
-    fn from_str(text: &str) -> Result<Self, InvalidNeighbour> {
+    fn from_str(text: &str) -> Result<Self, InvalidForeignProcess> {
         Self::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| InvalidNeighbour(text.to_owned()))
+            .ok_or_else(|| InvalidForeignProcess(text.to_owned()))
     }
 }
 
 /// What such a process is told, in a line of JSON on its standard input. It goes on until that
 /// ends.
 #[derive(Debug, Serialize, Deserialize)]
-struct Order {
-    neighbour: Neighbour,
+struct ForeignCommand {
+    neighbour: ForeignProcess,
     database: PathBuf,
     /// The engine that writes it, which says what a copy must hold.
     engine: String,
@@ -108,16 +108,16 @@ struct Order {
 /// What it answers, each in a line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answer {
+enum ForeignReply {
     /// It has opened the database.
     Ready,
     /// It has stopped.
-    Done(NeighbourResult),
+    Done(ForeignProcessResult),
 }
 
 /// Why a run beside this neighbour proves nothing, or is wrong.
 #[must_use]
-pub fn problems(result: &NeighbourResult) -> Vec<String> {
+pub fn problems(result: &ForeignProcessResult) -> Vec<String> {
     let name = &result.neighbour;
     let mut problems: Vec<_> = result
         .problems
@@ -144,32 +144,32 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for kind in Neighbour::ALL {
+        for kind in ForeignProcess::ALL {
             assert_eq!(kind.name().parse(), Ok(kind));
         }
         for wrong in ["", "Lock", "vacuum"] {
-            assert!(wrong.parse::<Neighbour>().is_err(), "{wrong}");
+            assert!(wrong.parse::<ForeignProcess>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn one_that_did_nothing_or_saw_something_wrong_is_a_problem() {
-        let fine = NeighbourResult {
+        let fine = ForeignProcessResult {
             neighbour: "backup".to_owned(),
             done: 3,
             verified: Some(3),
-            ..NeighbourResult::default()
+            ..ForeignProcessResult::default()
         };
-        let idle = NeighbourResult {
+        let idle = ForeignProcessResult {
             done: 0,
             verified: Some(0),
             ..fine.clone()
         };
-        let torn = NeighbourResult {
+        let torn = ForeignProcessResult {
             verified: Some(2),
             ..fine.clone()
         };
-        let failed = NeighbourResult {
+        let failed = ForeignProcessResult {
             problems: vec!["disk I/O error".to_owned()],
             ..fine.clone()
         };

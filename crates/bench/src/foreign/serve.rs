@@ -10,11 +10,11 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::act::{Holding, Locking, Truncating};
 use super::copy::{BackingUp, Vacuuming};
-use super::{Answer, Neighbour, Order};
+use super::{ForeignCommand, ForeignProcess, ForeignReply};
 use crate::driver::chain;
 use crate::engine::BoxError;
 use crate::engine::sqlite::{is_locked, open};
-use crate::result::NeighbourResult;
+use crate::result::ForeignProcessResult;
 
 /// How long one waits after a lock has kept it from what it does.
 const PAUSE_AFTER_BUSY: Duration = Duration::from_millis(10);
@@ -82,27 +82,27 @@ pub fn serve(
 ) -> Result<(), BoxError> {
     let mut line = String::new();
     orders.read_line(&mut line)?;
-    let order: Order = serde_json::from_str(&line)?;
+    let order: ForeignCommand = serde_json::from_str(&line)?;
     let stop = Stop::when_they_end(orders)?;
     let connection = open(&order.database, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     // Not only opened: this reads the file, and joins those who share its WAL.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    answer(&mut answers, &Answer::Ready)?;
+    answer(&mut answers, &ForeignReply::Ready)?;
     let done = match order.neighbour {
-        Neighbour::Lock => go_on(Locking::new(connection, &order)?, &order, &stop),
-        Neighbour::VacuumInto => go_on(Vacuuming::new(connection, &order)?, &order, &stop),
-        Neighbour::Backup => go_on(BackingUp::new(connection, &order)?, &order, &stop),
-        Neighbour::Truncate => go_on(Truncating::new(connection, &order)?, &order, &stop),
-        Neighbour::Reader => go_on(Holding::new(connection, &order), &order, &stop),
+        ForeignProcess::Lock => go_on(Locking::new(connection, &order)?, &order, &stop),
+        ForeignProcess::VacuumInto => go_on(Vacuuming::new(connection, &order)?, &order, &stop),
+        ForeignProcess::Backup => go_on(BackingUp::new(connection, &order)?, &order, &stop),
+        ForeignProcess::Truncate => go_on(Truncating::new(connection, &order)?, &order, &stop),
+        ForeignProcess::Reader => go_on(Holding::new(connection, &order), &order, &stop),
     };
-    answer(&mut answers, &Answer::Done(done))
+    answer(&mut answers, &ForeignReply::Done(done))
 }
 
-fn go_on<A: Act>(mut neighbour: A, order: &Order, stop: &Stop) -> NeighbourResult {
-    let mut result = NeighbourResult {
+fn go_on<A: Act>(mut neighbour: A, order: &ForeignCommand, stop: &Stop) -> ForeignProcessResult {
+    let mut result = ForeignProcessResult {
         neighbour: order.neighbour.name().to_owned(),
         verified: A::CHECKED.then_some(0),
-        ..NeighbourResult::default()
+        ..ForeignProcessResult::default()
     };
     loop {
         let since = Instant::now();
@@ -147,7 +147,7 @@ pub(super) fn hold<T>(
     Ok((since.elapsed(), result?))
 }
 
-fn answer(answers: &mut impl Write, answer: &Answer) -> Result<(), BoxError> {
+fn answer(answers: &mut impl Write, answer: &ForeignReply) -> Result<(), BoxError> {
     let mut line = serde_json::to_vec(answer)?;
     line.push(b'\n');
     answers.write_all(&line)?;

@@ -4,25 +4,25 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use super::{Answer, NEIGHBOUR, Neighbour, Order};
+use super::{FOREIGN_PROCESS, ForeignCommand, ForeignProcess, ForeignReply};
 use crate::driver::RunError;
-use crate::result::NeighbourResult;
+use crate::result::ForeignProcessResult;
 use crate::scenario::Scenario;
 
 /// The neighbours of a run. They do not outlive this.
 #[derive(Debug)]
-pub(crate) struct Neighbours(Vec<Started>);
+pub(crate) struct ForeignProcesses(Vec<Started>);
 
-impl Neighbours {
+impl ForeignProcesses {
     /// Starts the scenario's neighbours from `executable`, a program that calls [`super::serve`]
-    /// for the subcommand [`NEIGHBOUR`]. All have opened the database when this returns.
+    /// for the subcommand [`FOREIGN_PROCESS`]. All have opened the database when this returns.
     pub(crate) fn start(
         scenario: &Scenario,
         database: &Path,
         executable: &Path,
     ) -> Result<Self, RunError> {
         let started = scenario.neighbours.iter().map(|&neighbour| {
-            let order = Order {
+            let order = ForeignCommand {
                 neighbour,
                 database: database.to_owned(),
                 engine: scenario.engine.clone(),
@@ -36,23 +36,25 @@ impl Neighbours {
         let mut neighbours = Self(started.collect::<Result<_, _>>()?);
         for started in &mut neighbours.0 {
             match started.answer()? {
-                Answer::Ready => {}
-                Answer::Done(_) => return Err(started.failed("it stopped before it began", None)),
+                ForeignReply::Ready => {}
+                ForeignReply::Done(_) => {
+                    return Err(started.failed("it stopped before it began", None));
+                }
             }
         }
         Ok(neighbours)
     }
 
     /// Tells all of them to stop, and answers what they did. Each first ends what it is about.
-    pub(crate) fn stop(mut self) -> Result<Vec<NeighbourResult>, RunError> {
+    pub(crate) fn stop(mut self) -> Result<Vec<ForeignProcessResult>, RunError> {
         for started in &mut self.0 {
             drop(started.child.stdin.take());
         }
         self.0
             .iter_mut()
             .map(|started| match started.answer()? {
-                Answer::Done(result) => Ok(result),
-                Answer::Ready => Err(started.failed("it began twice", None)),
+                ForeignReply::Done(result) => Ok(result),
+                ForeignReply::Ready => Err(started.failed("it began twice", None)),
             })
             .collect()
     }
@@ -60,22 +62,22 @@ impl Neighbours {
 
 #[derive(Debug)]
 struct Started {
-    neighbour: Neighbour,
+    neighbour: ForeignProcess,
     child: Child,
     said: Option<BufReader<ChildStdout>>,
 }
 
 impl Started {
-    fn new(executable: &Path, order: &Order) -> Result<Self, RunError> {
+    fn new(executable: &Path, order: &ForeignCommand) -> Result<Self, RunError> {
         let failed = |doing| {
-            move |source| RunError::Neighbour {
+            move |source| RunError::ForeignProcess {
                 neighbour: order.neighbour,
                 doing,
                 source: Some(source),
             }
         };
         let mut child = Command::new(executable)
-            .arg(NEIGHBOUR)
+            .arg(FOREIGN_PROCESS)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -91,13 +93,13 @@ impl Started {
             line.push(b'\n');
             orders.write_all(&line)
         };
-        let told = started.child.stdin.as_ref().map_or(Ok(()), give);
-        told.map_err(failed("cannot tell it what to do"))?;
+        let sent = started.child.stdin.as_ref().map_or(Ok(()), give);
+        sent.map_err(failed("cannot tell it what to do"))?;
         Ok(started)
     }
 
     /// What it says next.
-    fn answer(&mut self) -> Result<Answer, RunError> {
+    fn answer(&mut self) -> Result<ForeignReply, RunError> {
         let mut line = String::new();
         let read = self
             .said
@@ -108,7 +110,7 @@ impl Started {
     }
 
     fn failed(&self, doing: &'static str, source: Option<std::io::Error>) -> RunError {
-        RunError::Neighbour {
+        RunError::ForeignProcess {
             neighbour: self.neighbour,
             doing,
             source,

@@ -273,18 +273,18 @@ fn metrics(run: &RunResult) -> Vec<(String, Chart<'static>)> {
         .flat_map(|slice| slice.metrics.keys())
         .collect();
     let chart = |name: &String| {
-        let line = |title: &str, value: fn(&crate::result::Told) -> f64| Line {
+        let line = |title: &str, value: fn(&crate::result::MetricSummary) -> f64| Line {
             name: title.to_owned(),
             points: (run.timeline.iter())
                 .filter_map(|slice| Some((slice.at_s, value(slice.metrics.get(name)?))))
                 .collect(),
         };
         let lines = if name.contains("_total") {
-            vec![line("in each slice", |told| float(told.count))]
+            vec![line("in each slice", |metric| float(metric.count))]
         } else {
             vec![
-                line("mean", |told| told.mean),
-                line("greatest", |told| told.max),
+                line("mean", |metric| metric.mean),
+                line("greatest", |metric| metric.max),
             ]
         };
         let y = ["seconds", "bytes"]

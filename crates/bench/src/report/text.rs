@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{Saved, bytes, duration, rate, reads, thousands};
-use crate::result::{CompareResult, NeighbourResult, RunResult};
+use crate::result::{CompareResult, ForeignProcessResult, RunResult};
 
 /// A run as a table.
 #[must_use]
@@ -108,8 +108,8 @@ pub fn run_text(run: &RunResult) -> String {
 }
 
 /// What a foreign process did, in words.
-fn neighbour_text(neighbour: &NeighbourResult) -> String {
-    let NeighbourResult {
+fn neighbour_text(neighbour: &ForeignProcessResult) -> String {
+    let ForeignProcessResult {
         neighbour,
         done,
         busy,

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::gaps::Gaps;
 use super::totals::{Sample, Totals};
-use crate::engine::{Failure, FailureKind};
+use crate::engine::{CallError, CallErrorKind};
 
 /// How many samples a worker keeps to itself before it takes the lock they are merged under.
 const BUFFERED: usize = 128;
@@ -117,7 +117,7 @@ pub struct Recorder {
     slice: u64,
     acknowledged: u64,
     unknown: u64,
-    messages: [Option<String>; FailureKind::ALL.len()],
+    messages: [Option<String>; CallErrorKind::ALL.len()],
 }
 
 impl Recorder {
@@ -127,13 +127,13 @@ impl Recorder {
         due: Instant,
         ended: Instant,
         operations: u64,
-        outcome: Result<(), Failure>,
+        outcome: Result<(), CallError>,
     ) {
         let failure = outcome.err();
         match &failure {
             None => self.acknowledged += operations,
             Some(failure) => {
-                if failure.kind == FailureKind::Unknown {
+                if failure.kind == CallErrorKind::Unknown {
                     self.unknown += operations;
                 }
                 let message = &mut self.messages[failure.kind as usize];
@@ -175,7 +175,7 @@ impl Recorder {
     }
 
     /// A read that failed. It counts to the errors, but its outcome matters to nobody afterwards.
-    pub fn read_failed(&mut self, called: Instant, ended: Instant, failure: Failure) {
+    pub fn read_failed(&mut self, called: Instant, ended: Instant, failure: CallError) {
         let unknown = self.unknown;
         self.record(called, ended, 1, Err(failure));
         self.unknown = unknown;
@@ -184,7 +184,7 @@ impl Recorder {
     /// Operations that were due and were never begun.
     pub fn never_begun(&mut self, operations: u64) {
         let now = Instant::now();
-        let failure = Failure::new(FailureKind::Overloaded, "not begun when the run ended");
+        let failure = CallError::new(CallErrorKind::Overloaded, "not begun when the run ended");
         self.record(now, now, operations, Err(failure));
     }
 
@@ -232,10 +232,10 @@ mod tests {
         (from, Measurements::new(window, Duration::from_millis(100)))
     }
 
-    fn record(all: &Arc<Measurements>, calls: &[(Instant, Instant, Result<(), FailureKind>)]) {
+    fn record(all: &Arc<Measurements>, calls: &[(Instant, Instant, Result<(), CallErrorKind>)]) {
         let mut recorder = all.recorder(0);
         for (due, ended, outcome) in calls {
-            let outcome = outcome.map_err(|kind| Failure::new(kind, kind.name()));
+            let outcome = outcome.map_err(|kind| CallError::new(kind, kind.name()));
             recorder.record(*due, *ended, 2, outcome);
         }
     }
@@ -248,7 +248,7 @@ mod tests {
             &all,
             &[
                 (from - ms(500), from - ms(1), Ok(())),
-                (from - ms(400), from - ms(300), Err(FailureKind::Unknown)),
+                (from - ms(400), from - ms(300), Err(CallErrorKind::Unknown)),
                 (from + ms(1), from + ms(2), Ok(())),
             ],
         );
@@ -266,7 +266,7 @@ mod tests {
             &all,
             &[
                 (from + ms(900), from + ms(2_900), Ok(())),
-                (from + ms(900), from + ms(1_900), Err(FailureKind::Busy)),
+                (from + ms(900), from + ms(1_900), Err(CallErrorKind::Busy)),
             ],
         );
         let totals = all.totals();
@@ -280,9 +280,9 @@ mod tests {
                 .abs_diff(2_000_000)
                 < 2_000
         );
-        assert_eq!(totals.errors[FailureKind::Busy as usize], 2);
+        assert_eq!(totals.errors[CallErrorKind::Busy as usize], 2);
         assert_eq!(
-            totals.messages[FailureKind::Busy as usize].as_deref(),
+            totals.messages[CallErrorKind::Busy as usize].as_deref(),
             Some("busy")
         );
         let slices = totals.slices.all();
@@ -299,7 +299,7 @@ mod tests {
                     due,
                     due,
                     if ms % 10 == 0 {
-                        Err(FailureKind::Locked)
+                        Err(CallErrorKind::Locked)
                     } else {
                         Ok(())
                     },

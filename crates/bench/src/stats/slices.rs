@@ -21,7 +21,7 @@ pub struct IntervalReport {
     /// Their latencies.
     pub latencies: Latencies,
     /// What the engine told of its metrics meanwhile, by their names.
-    pub told: BTreeMap<String, Tally>,
+    pub metrics: BTreeMap<String, Tally>,
 }
 
 impl Default for IntervalReport {
@@ -30,7 +30,7 @@ impl Default for IntervalReport {
             ops: 0,
             errors: 0,
             latencies: Latencies::coarse(),
-            told: BTreeMap::new(),
+            metrics: BTreeMap::new(),
         }
     }
 }
@@ -41,13 +41,13 @@ impl IntervalReport {
         self.ops += other.ops;
         self.errors += other.errors;
         self.latencies.add(&other.latencies);
-        self.tell(&other.told);
+        self.add_metrics(&other.metrics);
     }
 
     /// Adds what the engine told.
-    pub fn tell(&mut self, told: &BTreeMap<String, Tally>) {
-        for (name, tally) in told {
-            self.told.entry(name.clone()).or_default().merge(tally);
+    pub fn add_metrics(&mut self, metrics: &BTreeMap<String, Tally>) {
+        for (name, tally) in metrics {
+            self.metrics.entry(name.clone()).or_default().merge(tally);
         }
     }
 }
@@ -132,12 +132,12 @@ mod tests {
             let slice = slices.at(ms * LENGTH_US);
             slice.ops += 1;
             slice.latencies.record(ms + 1);
-            let told = Tally {
+            let tally = Tally {
                 count: 1,
                 sum: 1.0,
                 max: 1.0,
             };
-            slice.tell(&[("depth".to_owned(), told)].into());
+            slice.add_metrics(&[("depth".to_owned(), tally)].into());
         }
         slices
     }
@@ -165,8 +165,11 @@ mod tests {
         assert_eq!(slices.all()[3].ops, of_one);
         let samples = slices.all().iter().map(|slice| slice.latencies.samples());
         assert_eq!(samples.sum::<u64>(), MS);
-        let told = slices.all().iter().map(|slice| slice.told["depth"].count);
-        assert_eq!(told.sum::<u64>(), MS);
+        let counts = slices
+            .all()
+            .iter()
+            .map(|slice| slice.metrics["depth"].count);
+        assert_eq!(counts.sum::<u64>(), MS);
         // In their places: a latency tells when it was.
         let first = slices.all()[0].latencies.percentiles();
         assert!(first.max.unwrap() <= of_one + of_one / 50, "{first:?}");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::result::Told;
+use crate::result::MetricSummary;
 
 /// Values that were told, of which none is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
@@ -35,8 +35,8 @@ impl Tally {
     /// What it comes to, where anything was told.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-    pub fn told(&self) -> Option<Told> {
-        (self.count > 0).then(|| Told {
+    pub fn summary(&self) -> Option<MetricSummary> {
+        (self.count > 0).then(|| MetricSummary {
             count: self.count,
             mean: self.sum / self.count as f64,
             max: self.max,

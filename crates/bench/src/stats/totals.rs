@@ -2,7 +2,7 @@
 
 use super::histogram::Latencies;
 use super::slices::Slices;
-use crate::engine::FailureKind;
+use crate::engine::CallErrorKind;
 
 /// Sums over some workers.
 #[derive(Debug)]
@@ -14,9 +14,9 @@ pub struct Totals {
     /// Operations acknowledged in the window.
     pub ops: u64,
     /// Failed operations, by the index of their kind.
-    pub errors: [u64; FailureKind::ALL.len()],
+    pub errors: [u64; CallErrorKind::ALL.len()],
     /// What the first failure of each kind said.
-    pub messages: [Option<String>; FailureKind::ALL.len()],
+    pub messages: [Option<String>; CallErrorKind::ALL.len()],
     /// The latencies.
     pub latencies: Latencies,
     /// The slices of the window.
@@ -33,7 +33,7 @@ pub(super) struct Sample {
     pub(super) within_us: u64,
     pub(super) latency_us: u64,
     pub(super) operations: u64,
-    pub(super) failure: Option<FailureKind>,
+    pub(super) failure: Option<CallErrorKind>,
     pub(super) in_window: bool,
 }
 

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use async_sqlite::{Error, JournalMode, Pool, PoolBuilder};
 use async_trait::async_trait;
-use peer_kit::{BoxError, Failure, FailureKind, Message, Peer, Prefill, Question, Setup};
+use peer_kit::{BoxError, CallError, CallErrorKind, Message, Peer, Prefill, Question, Setup};
 use rusqlite::Connection;
 use statements::{create, failed, immediate, query_row, read, refused, set_up, text};
 
@@ -37,10 +37,10 @@ impl AsyncSqlite {
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallError> {
         self.pool.conn_mut(work).await.map_err(|error| match error {
             Error::Rusqlite(error) => failed(error),
-            Error::Panic { .. } => Failure::new(FailureKind::Unknown, error),
+            Error::Panic { .. } => CallError::new(CallErrorKind::Unknown, error),
             other => refused(other),
         })
     }
@@ -71,7 +71,7 @@ impl Peer for AsyncSqlite {
         Ok(Self { pool, tuned })
     }
 
-    async fn store(&self, message: Message) -> Result<(), Failure> {
+    async fn store(&self, message: Message) -> Result<(), CallError> {
         if self.tuned {
             self.call(move |connection| immediate(connection, message))
                 .await
@@ -81,7 +81,7 @@ impl Peer for AsyncSqlite {
         }
     }
 
-    async fn read(&self, question: Question) -> Result<(), Failure> {
+    async fn read(&self, question: Question) -> Result<(), CallError> {
         self.call(move |connection| read(connection, question))
             .await
     }

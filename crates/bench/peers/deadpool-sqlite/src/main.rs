@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use async_trait::async_trait;
 use deadpool_sqlite::{Config, Hook, HookError, Pool, Runtime};
-use peer_kit::{BoxError, Failure, FailureKind, Message, Peer, Prefill, Question, Setup};
+use peer_kit::{BoxError, CallError, CallErrorKind, Message, Peer, Prefill, Question, Setup};
 use peer_rusqlite::{create, failed, immediate, query_row, read, refused, set_up, text};
 use rusqlite::Connection;
 
@@ -19,11 +19,11 @@ impl Deadpool {
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallError> {
         let connection = self.pool.get().await.map_err(refused)?;
         let done = connection.interact(work).await;
         // The call panicked or was given up: what became of it is not known.
-        let done = done.map_err(|error| Failure::new(FailureKind::Unknown, error.to_string()))?;
+        let done = done.map_err(|error| CallError::new(CallErrorKind::Unknown, error.to_string()))?;
         done.map_err(failed)
     }
 }
@@ -56,7 +56,7 @@ impl Peer for Deadpool {
         Ok(Self { pool, tuned })
     }
 
-    async fn store(&self, message: Message) -> Result<(), Failure> {
+    async fn store(&self, message: Message) -> Result<(), CallError> {
         if self.tuned {
             self.call(move |connection| immediate(connection, message))
                 .await
@@ -66,7 +66,7 @@ impl Peer for Deadpool {
         }
     }
 
-    async fn read(&self, question: Question) -> Result<(), Failure> {
+    async fn read(&self, question: Question) -> Result<(), CallError> {
         self.call(move |connection| read(connection, question))
             .await
     }

@@ -17,7 +17,7 @@ use diesel::upsert::excluded;
 // Linked for its feature: diesel links the SQLite that this crate brings.
 use libsqlite3_sys as _;
 use peer_kit::{
-    BUSY_TIMEOUT, BoxError, Failure, FailureKind, Message, Peer, Prefill, Question, Setup, table,
+    BUSY_TIMEOUT, BoxError, CallError, CallErrorKind, Message, Peer, Prefill, Question, Setup, table,
 };
 use schema::{activity_meter, greater_score, later, lesser_score};
 use tokio::task::spawn_blocking;
@@ -109,33 +109,33 @@ fn read(connection: &mut SqliteConnection, question: Question) -> QueryResult<()
 
 /// diesel's error as a failure. diesel does not hand out SQLite's result code; a lock is what has
 /// SQLite's words for it.
-fn failed(error: Error) -> Failure {
+fn failed(error: Error) -> CallError {
     let kind = match &error {
-        Error::DatabaseError(DatabaseErrorKind::Unknown, told)
-            if told.message().contains("is locked") =>
+        Error::DatabaseError(DatabaseErrorKind::Unknown, info)
+            if info.message().contains("is locked") =>
         {
-            FailureKind::Locked
+            CallErrorKind::Locked
         }
-        Error::DatabaseError(..) => FailureKind::Unknown,
-        _ => FailureKind::Other,
+        Error::DatabaseError(..) => CallErrorKind::Unknown,
+        _ => CallErrorKind::Other,
     };
-    Failure::new(kind, error)
+    CallError::new(kind, error)
 }
 
 impl Diesel {
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut SqliteConnection) -> QueryResult<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallError> {
         let pool = self.pool.clone();
         let call = spawn_blocking(move || {
-            let refused = |error| Failure::new(FailureKind::Overloaded, error);
+            let refused = |error| CallError::new(CallErrorKind::Overloaded, error);
             let mut connection = pool.get().map_err(refused)?;
             work(&mut connection).map_err(failed)
         });
         // The call panicked: what became of it is not known.
         call.await
-            .map_err(|error| Failure::new(FailureKind::Unknown, error))?
+            .map_err(|error| CallError::new(CallErrorKind::Unknown, error))?
     }
 }
 
@@ -167,7 +167,7 @@ impl Peer for Diesel {
         Ok(Self { pool, tuned })
     }
 
-    async fn store(&self, message: Message) -> Result<(), Failure> {
+    async fn store(&self, message: Message) -> Result<(), CallError> {
         if self.tuned {
             let work = move |connection: &mut SqliteConnection| {
                 connection.immediate_transaction(|connection| upsert(connection, message))
@@ -179,14 +179,14 @@ impl Peer for Diesel {
         }
     }
 
-    async fn read(&self, question: Question) -> Result<(), Failure> {
+    async fn read(&self, question: Question) -> Result<(), CallError> {
         self.call(move |connection| read(connection, question))
             .await
     }
 
     async fn text(&self, sql: &'static str) -> Result<String, BoxError> {
         #[derive(QueryableByName)]
-        struct Answer {
+        struct TextRow {
             #[diesel(sql_type = Text)]
             answer: String,
         }
@@ -200,7 +200,7 @@ impl Peer for Diesel {
         };
         let sql = format!("SELECT {what} AS answer{from}");
         let answer =
-            self.call(move |connection| diesel::sql_query(sql).get_result::<Answer>(connection));
+            self.call(move |connection| diesel::sql_query(sql).get_result::<TextRow>(connection));
         Ok(answer.await.map_err(|failure| failure.source)?.answer)
     }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use async_trait::async_trait;
 use roas_bench::engine::{
-    BoxError, Description, Engine, EngineSet, Execution, Failure, Read, ReadSession, Session,
+    BoxError, Description, Engine, EngineSet, Execution, CallError, Read, ReadSession, Session,
     Stored, table,
 };
 use roas_bench::operations::{Operation, prefill};
@@ -129,7 +129,7 @@ struct Caller<P>(P);
 
 #[async_trait]
 impl<P: Peer> Session for Caller<P> {
-    async fn write(&mut self, operations: &[Operation]) -> Result<(), Failure> {
+    async fn write(&mut self, operations: &[Operation]) -> Result<(), CallError> {
         // One at a time, as the engine tells by not telling another number.
         for operation in operations {
             self.0.store(operation.into()).await?;
@@ -140,7 +140,7 @@ impl<P: Peer> Session for Caller<P> {
 
 #[async_trait]
 impl<P: Peer> ReadSession for Caller<P> {
-    async fn read(&mut self, read: Read) -> Result<(), Failure> {
+    async fn read(&mut self, read: Read) -> Result<(), CallError> {
         self.0.read(read.into()).await
     }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use roas_bench::operations::Operation;
 
-pub use roas_bench::engine::{BoxError, Failure, FailureKind, Read, table};
+pub use roas_bench::engine::{BoxError, CallError, CallErrorKind, Read, table};
 pub use roas_bench::scenario::Synchronous;
 
 /// How long a tuned connection waits for a lock.
@@ -151,10 +151,10 @@ pub trait Peer: fmt::Debug + Clone + Send + Sync + 'static {
     async fn open(setup: Setup) -> Result<Self, BoxError>;
 
     /// Stores a message in a transaction of its own.
-    async fn store(&self, message: Message) -> Result<(), Failure>;
+    async fn store(&self, message: Message) -> Result<(), CallError>;
 
     /// Reads, and throws away what it read.
-    async fn read(&self, question: Question) -> Result<(), Failure>;
+    async fn read(&self, question: Question) -> Result<(), CallError>;
 
     /// The answer to a query for one text.
     async fn text(&self, sql: &'static str) -> Result<String, BoxError>;
@@ -173,7 +173,7 @@ pub fn main<P: Peer>() -> ExitCode {
 /// The kind of a failure, by SQLite's result code. A transaction that failed for a lock was not
 /// applied; one that failed for anything else may have been, if it had come to its commit.
 #[must_use]
-pub fn kind_of(result_code: i32, committing: bool) -> FailureKind {
+pub fn kind_of(result_code: i32, committing: bool) -> CallErrorKind {
     const BUSY: i32 = 5;
     const LOCKED: i32 = 6;
     const READ_ONLY: i32 = 8;
@@ -183,10 +183,10 @@ pub fn kind_of(result_code: i32, committing: bool) -> FailureKind {
     const CANNOT_OPEN: i32 = 14;
     const NO_DATABASE: i32 = 26;
     match result_code & 0xff {
-        BUSY | LOCKED => FailureKind::Locked,
-        _ if committing => FailureKind::Unknown,
-        READ_ONLY | IO | CORRUPT | FULL | CANNOT_OPEN | NO_DATABASE => FailureKind::Io,
-        _ => FailureKind::Other,
+        BUSY | LOCKED => CallErrorKind::Locked,
+        _ if committing => CallErrorKind::Unknown,
+        READ_ONLY | IO | CORRUPT | FULL | CANNOT_OPEN | NO_DATABASE => CallErrorKind::Io,
+        _ => CallErrorKind::Other,
     }
 }
 
@@ -199,11 +199,11 @@ mod tests {
         const BUSY_SNAPSHOT: i32 = 517;
         const IO_FSYNC: i32 = 1034;
         const CONSTRAINT: i32 = 19;
-        assert_eq!(kind_of(5, true), FailureKind::Locked);
-        assert_eq!(kind_of(6, false), FailureKind::Locked);
-        assert_eq!(kind_of(BUSY_SNAPSHOT, true), FailureKind::Locked);
-        assert_eq!(kind_of(IO_FSYNC, true), FailureKind::Unknown);
-        assert_eq!(kind_of(IO_FSYNC, false), FailureKind::Io);
-        assert_eq!(kind_of(CONSTRAINT, false), FailureKind::Other);
+        assert_eq!(kind_of(5, true), CallErrorKind::Locked);
+        assert_eq!(kind_of(6, false), CallErrorKind::Locked);
+        assert_eq!(kind_of(BUSY_SNAPSHOT, true), CallErrorKind::Locked);
+        assert_eq!(kind_of(IO_FSYNC, true), CallErrorKind::Unknown);
+        assert_eq!(kind_of(IO_FSYNC, false), CallErrorKind::Io);
+        assert_eq!(kind_of(CONSTRAINT, false), CallErrorKind::Other);
     }
 }

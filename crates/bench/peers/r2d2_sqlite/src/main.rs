@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use async_trait::async_trait;
-use peer_kit::{BoxError, Failure, FailureKind, Message, Peer, Prefill, Question, Setup};
+use peer_kit::{BoxError, CallError, CallErrorKind, Message, Peer, Prefill, Question, Setup};
 use peer_rusqlite::{create, execute, failed, immediate, read, refused, set_up, text};
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
@@ -21,7 +21,7 @@ impl R2d2 {
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallError> {
         let pool = self.pool.clone();
         let call = spawn_blocking(move || {
             let mut connection = pool.get().map_err(refused)?;
@@ -29,7 +29,7 @@ impl R2d2 {
         });
         // The call panicked: what became of it is not known.
         call.await
-            .map_err(|error| Failure::new(FailureKind::Unknown, error))?
+            .map_err(|error| CallError::new(CallErrorKind::Unknown, error))?
     }
 }
 
@@ -53,7 +53,7 @@ impl Peer for R2d2 {
         Ok(Self { pool, tuned })
     }
 
-    async fn store(&self, message: Message) -> Result<(), Failure> {
+    async fn store(&self, message: Message) -> Result<(), CallError> {
         if self.tuned {
             self.call(move |connection| immediate(connection, message))
                 .await
@@ -63,7 +63,7 @@ impl Peer for R2d2 {
         }
     }
 
-    async fn read(&self, question: Question) -> Result<(), Failure> {
+    async fn read(&self, question: Question) -> Result<(), CallError> {
         self.call(move |connection| read(connection, question))
             .await
     }

@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use peer_kit::{
-    BUSY_TIMEOUT, BoxError, Failure, FailureKind, Message, Prefill, Question, Setup, kind_of, table,
+    BUSY_TIMEOUT, BoxError, CallError, CallErrorKind, Message, Prefill, Question, Setup, kind_of, table,
 };
 use rusqlite::{Connection, OptionalExtension, Result, TransactionBehavior};
 
@@ -118,16 +118,16 @@ pub fn text(connection: &Connection, sql: &str) -> Result<String> {
 /// SQLite's error as a failure. Statement and commit are one call here, so that whatever is not a
 /// lock may have struck in the commit.
 #[must_use]
-pub fn failed(error: rusqlite::Error) -> Failure {
+pub fn failed(error: rusqlite::Error) -> CallError {
     let kind = match &error {
         rusqlite::Error::SqliteFailure(error, _) => kind_of(error.extended_code, true),
-        _ => FailureKind::Other,
+        _ => CallErrorKind::Other,
     };
-    Failure::new(kind, error)
+    CallError::new(kind, error)
 }
 
 /// An error that is not SQLite's: of a pool or a channel, before the statement was begun.
 #[must_use]
-pub fn refused(error: impl Into<BoxError>) -> Failure {
-    Failure::new(FailureKind::Overloaded, error)
+pub fn refused(error: impl Into<BoxError>) -> CallError {
+    CallError::new(CallErrorKind::Overloaded, error)
 }

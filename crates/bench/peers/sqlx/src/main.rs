@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use async_trait::async_trait;
 use peer_kit::{
-    BUSY_TIMEOUT, BoxError, Failure, FailureKind, Message, Peer, Prefill, Question, Setup,
+    BUSY_TIMEOUT, BoxError, CallError, CallErrorKind, Message, Peer, Prefill, Question, Setup,
     Synchronous, kind_of, table,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -72,17 +72,17 @@ impl Sqlx {
 }
 
 /// An error as a failure. `committing` where a commit was part of the call.
-fn failed(error: sqlx::Error, committing: bool) -> Failure {
+fn failed(error: sqlx::Error, committing: bool) -> CallError {
     let kind = match &error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => FailureKind::Overloaded,
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => CallErrorKind::Overloaded,
         sqlx::Error::Database(database) => {
             let code = database.code().and_then(|code| code.parse().ok());
-            code.map_or(FailureKind::Other, |code| kind_of(code, committing))
+            code.map_or(CallErrorKind::Other, |code| kind_of(code, committing))
         }
-        _ if committing => FailureKind::Unknown,
-        _ => FailureKind::Other,
+        _ if committing => CallErrorKind::Unknown,
+        _ => CallErrorKind::Other,
     };
-    Failure::new(kind, error)
+    CallError::new(kind, error)
 }
 
 #[async_trait]
@@ -115,7 +115,7 @@ impl Peer for Sqlx {
         })
     }
 
-    async fn store(&self, message: Message) -> Result<(), Failure> {
+    async fn store(&self, message: Message) -> Result<(), CallError> {
         let row = if self.tuned {
             let begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
             let mut transaction = begun.map_err(|error| failed(error, false))?;
@@ -134,7 +134,7 @@ impl Peer for Sqlx {
         Ok(())
     }
 
-    async fn read(&self, question: Question) -> Result<(), Failure> {
+    async fn read(&self, question: Question) -> Result<(), CallError> {
         self.try_read(question)
             .await
             .map_err(|error| failed(error, false))

@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use async_trait::async_trait;
-use peer_kit::{BoxError, Failure, Message, Peer, Prefill, Question, Setup};
+use peer_kit::{BoxError, CallError, Message, Peer, Prefill, Question, Setup};
 use peer_rusqlite::{create, execute, failed, immediate, read, refused, set_up, text};
 use tokio_rusqlite::{Connection, Error};
 
@@ -18,7 +18,7 @@ impl TokioRusqlite {
     async fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, CallError> {
         self.connection
             .call(work)
             .await
@@ -50,7 +50,7 @@ impl Peer for TokioRusqlite {
         Ok(Self { connection, tuned })
     }
 
-    async fn store(&self, message: Message) -> Result<(), Failure> {
+    async fn store(&self, message: Message) -> Result<(), CallError> {
         if self.tuned {
             self.call(move |connection| immediate(connection, message))
                 .await
@@ -60,7 +60,7 @@ impl Peer for TokioRusqlite {
         }
     }
 
-    async fn read(&self, question: Question) -> Result<(), Failure> {
+    async fn read(&self, question: Question) -> Result<(), CallError> {
         self.call(move |connection| read(connection, question))
             .await
     }
