@@ -1,6 +1,6 @@
 //! The commands that only look: `member`, `leaderboard`, `stats`.
 
-use roas_db::{Access, LockHolder, Neighbour};
+use roas_db::{Access, LockHolder, OtherProcess};
 use roas_domain::{MemberKey, Period, UnixSeconds};
 use serde::Serialize;
 
@@ -243,7 +243,7 @@ pub(super) async fn stats(context: &Context<'_>) -> Result<(), CliError> {
                 journal_mode: info.journal_mode.to_string(),
                 journal_fallback: info.journal_fallback.clone(),
                 synchronous: info.synchronous.to_string(),
-                open_in: users.neighbours.into_iter().map(User::from).collect(),
+                open_in: users.other_processes.into_iter().map(User::from).collect(),
                 write_lock_pid: users.lock_holder.as_ref().map(LockHolder::pid),
                 write_lock: users.lock_holder.map(|holder| holder.to_string()),
                 since_takeover: None,
@@ -287,8 +287,8 @@ struct User {
     name: String,
 }
 
-impl From<Neighbour> for User {
-    fn from(Neighbour { pid, name, .. }: Neighbour) -> Self {
+impl From<OtherProcess> for User {
+    fn from(OtherProcess { pid, name, .. }: OtherProcess) -> Self {
         Self { pid, name }
     }
 }

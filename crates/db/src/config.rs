@@ -42,6 +42,7 @@ pub struct Config {
     pub(crate) vfs: Option<String>,
     pub(crate) migration_wait: Duration,
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
+    pub(crate) read_on_calling_thread: bool,
     pub(crate) allow_aliases: bool,
 }
 
@@ -146,7 +147,20 @@ impl Config {
             vfs: None,
             migration_wait: Duration::from_hours(1),
             interrupt: None,
+            read_on_calling_thread: false,
             allow_aliases: false,
+        }
+    }
+
+    /// Whether short reads (a member, a guild's rules, the top of a leaderboard by score) run on the thread
+    /// that polls the call, for a third of a millisecond at most, in place of a blocking thread: by one
+    /// caller at a time, on multi-threaded runtimes only. On two busy cores a member's p99 was 0.1 ms in
+    /// place of 2.5 ms; a disk that stalls then blocks one of the executor's threads. Default: `false`.
+    #[must_use]
+    pub fn read_on_calling_thread(self, enabled: bool) -> Self {
+        Self {
+            read_on_calling_thread: enabled,
+            ..self
         }
     }
 

@@ -4,7 +4,7 @@
 //!
 //! Nothing else in the process opens a database file, its WAL or its shared memory, not even to
 //! read a byte: closing any descriptor of a file drops all POSIX locks that the process holds on
-//! it, SQLite's included, and a neighbour may then commit over ours. Sizes and identities come from
+//! it, SQLite's included, and another process may then commit over ours. Sizes and identities come from
 //! `fs::metadata`, which opens nothing.
 //!
 //! Paths are made absolute and are never read as URIs; only the reading that leaves no trace makes one
@@ -29,7 +29,7 @@ use crate::files::{create_private, is_side_file, take_owner_of, wal_path, with_s
 use crate::identity::{Identities, refuse_aliases};
 use crate::lock::busy;
 use crate::lock::holder::LockHolder;
-use crate::lock::neighbours::keepers_of_lost_files;
+use crate::lock::other_processes::keepers_of_lost_files;
 use crate::lock::retry::{Retry, RetryError, RetryPolicy};
 use crate::wal::checkpoint::WalState;
 use crate::wal::index::WalIndex;

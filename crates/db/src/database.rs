@@ -17,7 +17,7 @@ use crate::error::{Ending, OpenError};
 use crate::files::wal_path;
 use crate::identity::OpenFiles;
 use crate::lock::holder::LockHolder;
-use crate::lock::neighbours::{Neighbour, neighbours};
+use crate::lock::other_processes::{OtherProcess, other_processes};
 use crate::lock::retry::RetryPolicy;
 use crate::maintenance::{self, Job, MaintenanceConfig, MaintenanceReport};
 use crate::metrics::DbMetrics;
@@ -98,7 +98,7 @@ pub struct DatabaseSize {
 #[non_exhaustive]
 pub struct FileUsers {
     /// The other processes that have it open, of those that the caller may look into.
-    pub neighbours: Vec<Neighbour>,
+    pub other_processes: Vec<OtherProcess>,
     /// Whoever holds its write lock, this process included.
     pub lock_holder: Option<LockHolder>,
 }
@@ -190,14 +190,15 @@ impl Database {
         // A handle that somebody keeps beyond the end must not keep the file claimed.
         let reading = factory.clone().unclaimed();
         let ending = Ending::default();
-        let readers = Arc::new(ReaderPool::new(
+        let readers = ReaderPool::new(
             reading,
             config.readers,
             first,
             runtime.clone(),
             ending.clone(),
             Arc::clone(&files),
-        ));
+        );
+        let readers = Arc::new(readers.on_calling_thread(config.read_on_calling_thread));
 
         let wal_limit_bytes = wal_limit_bytes(config, &factory);
         let (wal_monitor, jobs, maintenance) =
@@ -294,7 +295,7 @@ impl Database {
         );
         Ok(Self {
             info,
-            readers: Arc::new(readers),
+            readers: Arc::new(readers.on_calling_thread(config.read_on_calling_thread)),
             write_side: None,
             ending,
             runtime,
@@ -332,7 +333,7 @@ impl Database {
     #[must_use]
     pub fn users(&self) -> FileUsers {
         FileUsers {
-            neighbours: neighbours(&self.info.path, None),
+            other_processes: other_processes(&self.info.path, None),
             lock_holder: LockHolder::of(&self.info.path),
         }
     }

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::invalid::InvalidRow;
 use crate::lock::holder::{LockHolder, held_by};
-use crate::lock::neighbours::Neighbour;
+use crate::lock::other_processes::OtherProcess;
 use crate::lock::retry::Exhausted;
 use crate::migration::{ForeignObject, LegacyKind};
 
@@ -186,7 +186,7 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
         /// The processes, as far as the system tells.
-        by: Vec<Neighbour>,
+        by: Vec<OtherProcess>,
         /// How long was waited.
         waited: Duration,
     },
@@ -288,7 +288,7 @@ pub enum OpenError {
         /// The path.
         path: PathBuf,
         /// The processes.
-        by: Vec<Neighbour>,
+        by: Vec<OtherProcess>,
     },
     /// The file to be written is there already.
     #[error("`{}` is there already; it was left untouched", path.display())]
@@ -495,7 +495,7 @@ pub(crate) fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     })
 }
 
-fn named(by: &[Neighbour]) -> String {
+fn named(by: &[OtherProcess]) -> String {
     if by.is_empty() {
         String::new()
     } else {

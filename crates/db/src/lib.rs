@@ -40,7 +40,7 @@ pub use error::{OpenError, SqliteError};
 pub use files::belongs_to_database;
 pub use invalid::InvalidRow;
 pub use lock::holder::LockHolder;
-pub use lock::neighbours::Neighbour;
+pub use lock::other_processes::OtherProcess;
 pub use lock::retry::RetryPolicy;
 pub use maintenance::MaintenanceReport;
 pub use repository::SqliteActivityRepository;

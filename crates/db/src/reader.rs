@@ -1,16 +1,16 @@
-//! The readers: a small pool of read-only connections, used on tokio's blocking threads; for short
-//! queries, where they are asked.
+//! The readers: a small pool of read-only connections, used on tokio's blocking threads.
 //!
-//! A read is one short transaction, so that it sees one state of the database and never keeps a
-//! checkpoint waiting for long. Readers meet locks too (the recovery of a WAL, the last connection
-//! closing elsewhere) and wait for them under the same policy as the writer.
+//! A read is one short transaction, so that it sees one state of the database and never blocks a
+//! checkpoint for long. Readers meet locks too (the recovery of a WAL, the last connection closing in
+//! another process) and wait for them under the same policy as the writer.
 //!
-//! # Short queries
+//! # Short queries on the calling thread
 //!
-//! Looking a member up takes 20 µs, and the way to a blocking thread and back two wake-ups. Where
-//! every processor has work, as beside a saturated writer, each of them may take as long as the
-//! scheduler lets somebody else go on: up to 4 ms, so that a member's p99 was 2.5 ms on two cores. In
-//! place it was 0.1 ms. docs/decisions/0008-short-reads-on-the-calling-thread.md says what it is
+//! Finding a member takes 20 µs, and the hop to a blocking thread and back two wake-ups. Where every
+//! processor is busy, as beside a saturated writer, each wake-up may wait for another thread's time slice:
+//! up to 4 ms, so that a member's p99 was 2.5 ms on two cores. On the calling thread it was 0.1 ms. That
+//! blocks an executor's thread where the disk stalls, so it is a choice
+//! ([`Config::read_on_calling_thread`](crate::Config::read_on_calling_thread)); docs/decisions/0008-short-reads-on-the-calling-thread.md says what it is
 //! bounded by.
 
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
@@ -66,8 +66,8 @@ pub(crate) struct ReaderPool {
     files: Arc<OpenFiles>,
     /// When the files were last looked at, where no writer of this process does that.
     looked: Option<Mutex<Instant>>,
-    /// Held by the one caller that reads in place.
-    in_place: Mutex<()>,
+    /// Held by the one caller that reads on its own thread; `None` where callers never do.
+    calling_thread: Option<Mutex<()>>,
 }
 
 impl ReaderPool {
@@ -96,7 +96,15 @@ impl ReaderPool {
             idle: Mutex::new(first.into_iter().collect()),
             looked: (!files.have_writer()).then(|| Mutex::new(Instant::now())),
             files,
-            in_place: Mutex::new(()),
+            calling_thread: None,
+        }
+    }
+
+    /// The same pool, whose short queries run on the calling thread where that is enabled.
+    pub(crate) fn on_calling_thread(self, enabled: bool) -> Self {
+        Self {
+            calling_thread: enabled.then(Mutex::default),
+            ..self
         }
     }
 
@@ -130,7 +138,8 @@ impl ReaderPool {
         })
     }
 
-    /// Runs `query` where it is called, if it is short; else as [`read`](Self::read) does.
+    /// Runs `query` on the calling thread, if it is short and that is enabled; else as
+    /// [`read`](Self::read) does.
     ///
     /// Cancel safe, as `read` is.
     pub(crate) async fn read_short<T: Send + 'static>(
@@ -138,21 +147,28 @@ impl ReaderPool {
         doing: &'static str,
         query: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, RepositoryError> {
-        // Whoever reads in a loop lets the others have their turn.
+        let Some(alone) = &self.calling_thread else {
+            return self.read(doing, query).await;
+        };
+        // A task that reads in a loop yields to others.
         tokio::task::coop::consume_budget().await;
-        match self.query_in_place(&query) {
+        match self.query_on_calling_thread(alone, &query) {
             Some(value) => Ok(value),
             None => self.read(doing, query).await,
         }
     }
 
-    /// Runs `query` on the calling thread, without waiting for anything but the disk. `None` where that
-    /// cannot be, or has failed: who has time finds out why.
-    fn query_in_place<T>(&self, query: impl Fn(&Connection) -> rusqlite::Result<T>) -> Option<T> {
+    /// Runs `query` on the calling thread, without waiting for anything but the disk. `None` where that is
+    /// not possible or fails; the blocking read then finds out why.
+    fn query_on_calling_thread<T>(
+        &self,
+        alone: &Mutex<()>,
+        query: impl Fn(&Connection) -> rusqlite::Result<T>,
+    ) -> Option<T> {
         if !has_other_workers() {
             return None;
         }
-        let _alone = match self.in_place.try_lock() {
+        let _alone = match alone.try_lock() {
             Ok(alone) => alone,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
@@ -412,8 +428,8 @@ mod tests {
         let files = files(&factory);
         let pool = ReaderPool::new(factory, 1, first, runtime, ending, files);
         pool.lock_idle().clear();
-        let neighbour = pool.factory.open_plain().unwrap();
-        neighbour
+        let other = pool.factory.open_plain().unwrap();
+        other
             .execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE")
             .unwrap();
 
@@ -437,9 +453,8 @@ mod tests {
         let first = ReadConnection::plain(factory.open_reader().unwrap());
         let (runtime, ending) = (Handle::current(), Ending::default());
         let files = files(&factory);
-        Arc::new(ReaderPool::new(
-            factory, size, first, runtime, ending, files,
-        ))
+        let pool = ReaderPool::new(factory, size, first, runtime, ending, files);
+        Arc::new(pool.on_calling_thread(true))
     }
 
     /// Which thread counted how far.

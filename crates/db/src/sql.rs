@@ -93,7 +93,7 @@ impl<'c> WriteStatements<'c> {
         self.connection
     }
 
-    /// Takes the write lock: the one place where the writer waits for its neighbours.
+    /// Takes the write lock: the only place where the writer waits for other processes.
     pub(crate) fn begin(&mut self) -> rusqlite::Result<()> {
         self.begin.execute([]).map(drop)
     }

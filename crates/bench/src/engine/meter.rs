@@ -105,7 +105,10 @@ impl Meter {
         database: &Path,
     ) -> Result<Self, BoxError> {
         let recorder = MetricsRecorder::default();
-        let opening = Database::open(Config::new(database).durability(durability));
+        let config = Config::new(database)
+            .durability(durability)
+            .read_on_calling_thread(true);
+        let opening = Database::open(config);
         let database = recorder.with_recorder(opening).await?;
         Ok(Self {
             recorder,

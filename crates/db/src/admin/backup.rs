@@ -17,7 +17,7 @@ use crate::error::{OpenError, is_full};
 use crate::files::with_suffix;
 use crate::files::{belongs_to_database, is_side_file, sync_folder};
 use crate::migration::{self, Contents};
-use crate::migration::{MigrationLock, refuse_neighbours, require_writable};
+use crate::migration::{MigrationLock, refuse_other_processes, require_writable};
 use crate::partial::{Existing, Partial};
 
 /// What a backup or a restoration has written.
@@ -120,7 +120,7 @@ pub fn restore(
         let lock = MigrationLock::acquire(&factory)?;
         if existing == Existing::Replace {
             require_writable(&factory)?;
-            refuse_neighbours(&factory, &lock)?;
+            refuse_other_processes(&factory, &lock)?;
         }
         let partial = Partial::new(factory.path())?;
         let (bytes, contents) = fill(&from, &partial, watcher)?;

@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn waiting_neighbours_do_not_poll_in_step() {
+    fn waiting_processes_do_not_poll_in_step() {
         let sleeps = |seed| {
             let mut wait = Wait {
                 left: Duration::from_secs(1),

@@ -2,6 +2,6 @@
 
 pub(crate) mod busy;
 pub(crate) mod holder;
-pub(crate) mod neighbours;
+pub(crate) mod other_processes;
 pub(crate) mod retry;
 pub(crate) mod writer_lock;

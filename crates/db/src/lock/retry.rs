@@ -59,7 +59,7 @@ impl RetryPolicy {
         }
     }
 
-    /// Few, patient attempts: for neighbours that hold the lock for long.
+    /// Few attempts with long waits: for other processes that hold the lock for long.
     #[must_use]
     pub const fn conservative() -> Self {
         Self {

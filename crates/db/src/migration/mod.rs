@@ -25,7 +25,7 @@ use crate::config::{Config, OnOldSchema};
 use crate::connection::{AttemptError, ConnectionFactory, poll_until, unless_interrupted};
 use crate::error::{OpenError, SqliteError, boxed, is_full};
 use crate::files::{place_without_room, with_suffix};
-use crate::lock::neighbours::neighbours;
+use crate::lock::other_processes::other_processes;
 use crate::partial::Partial;
 
 pub use crate::admin::check::{CheckReport, check};
@@ -288,7 +288,7 @@ pub(crate) fn bring_up_to_date(
     let takes_over = matches!(before.contents, Contents::Legacy(_));
     if takes_over {
         if let Some(lock) = &lock {
-            refuse_neighbours(factory, lock)?;
+            refuse_other_processes(factory, lock)?;
         }
         if options.snapshot {
             let reason = format!("before-v{to}");
@@ -522,7 +522,7 @@ pub(crate) fn require_writable(factory: &ConnectionFactory) -> Result<(), OpenEr
 ///
 /// Whoever only looks at the file is gone in a moment. A bot stays, and would go on with a schema
 /// that is no more.
-pub(crate) fn refuse_neighbours(
+pub(crate) fn refuse_other_processes(
     factory: &ConnectionFactory,
     lock: &MigrationLock,
 ) -> Result<(), OpenError> {
@@ -531,7 +531,7 @@ pub(crate) fn refuse_neighbours(
     let patience = PATIENCE.min(factory.retry().deadline());
     let mut found = Vec::new();
     let gone = poll_until(patience, || {
-        found = neighbours(factory.path(), Some(&lock.path));
+        found = other_processes(factory.path(), Some(&lock.path));
         Ok(found.is_empty().then_some(()))
     });
     match gone {

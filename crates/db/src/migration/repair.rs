@@ -10,7 +10,7 @@ use crate::connection::{ConnectionFactory, unless_interrupted};
 use crate::error::OpenError;
 use crate::migration::objects::{self, Presence};
 use crate::migration::{
-    MigrationLock, history, insert_history, migrations, refuse_neighbours, require_writable,
+    MigrationLock, history, insert_history, migrations, refuse_other_processes, require_writable,
     status, verify,
 };
 use crate::takeover::legacy::{self, HISTORY_TABLE};
@@ -58,7 +58,7 @@ pub fn repair(config: &Config) -> Result<RepairReport, OpenError> {
                 known: before.latest,
             });
         }
-        refuse_neighbours(&factory, &lock)?;
+        refuse_other_processes(&factory, &lock)?;
         let mut connection = factory.open_migrator()?;
         factory.retrying("lock", || Ok(connection.execute_batch("BEGIN EXCLUSIVE")?))?;
         let applied: Vec<i32> = factory.retrying("read", || {

@@ -13,8 +13,8 @@ use crate::connection::{ConnectionFactory, unless_interrupted};
 use crate::error::{OpenError, boxed, is_full};
 use crate::files::place_without_room;
 use crate::migration::{
-    MigrationLock, MigrationName, StepFailed, checked_status, refuse_neighbours, require_writable,
-    verify,
+    MigrationLock, MigrationName, StepFailed, checked_status, refuse_other_processes,
+    require_writable, verify,
 };
 use crate::takeover::legacy::{self, Contents, HISTORY_TABLE};
 
@@ -124,7 +124,7 @@ pub fn rollback(config: &Config, options: &RollbackOptions) -> Result<RollbackRe
             elapsed: Duration::ZERO,
         };
         if options.to < before.version {
-            refuse_neighbours(&factory, &lock)?;
+            refuse_other_processes(&factory, &lock)?;
             if options.snapshot {
                 let reason = format!("before-rollback-to-v{}", options.to);
                 report.snapshot = Some(backup::snapshot(&factory, &reason, &options.watcher)?);

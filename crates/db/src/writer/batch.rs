@@ -224,7 +224,7 @@ impl Batch {
         Ok(true)
     }
 
-    /// Writes what has changed, in the order of the keys: neighbours share pages.
+    /// Writes what has changed, in key order: adjacent keys share pages.
     pub(crate) fn flush(&mut self, sql: &mut WriteStatements<'_>) -> rusqlite::Result<()> {
         self.changed.sort_unstable();
         for member in self.changed.drain(..) {

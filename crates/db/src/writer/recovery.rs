@@ -11,7 +11,7 @@ use crate::error::is_contended;
 use crate::files::with_suffix;
 use crate::identity::Fault;
 use crate::lock::busy;
-use crate::lock::neighbours::neighbours;
+use crate::lock::other_processes::other_processes;
 use crate::wal::index::WalIndex;
 
 use super::sync::thread;
@@ -101,7 +101,7 @@ impl Worker {
         }
         let has_wal = files.has_wal();
         let is_left_alone = !files.has_other_shared_memory()
-            || neighbours(self.config.factory.path(), None).is_empty();
+            || other_processes(self.config.factory.path(), None).is_empty();
         let looked = self.look_into_lost_wal(connection, has_wal, is_left_alone);
         // The other writers of this WAL looked at their files before this lock was had, or look after
         // it: with the lock had for longer than a look is good for, none writes to it any more.

@@ -1,4 +1,4 @@
-//! Restarts, kills and neighbours: what was acknowledged stays, and what fails says so.
+//! Restarts, kills and other processes: what was acknowledged stays, and what fails says so.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -569,13 +569,23 @@ fn the_error_of_a_wait_in_vain_names_the_process_that_holds_the_lock() {
         assert!(error.to_string().contains(&named), "{error}");
         let users = database.users();
         assert_eq!(users.lock_holder.map(|user| user.pid()), Some(holder.id()));
-        assert!(users.neighbours.iter().any(|user| user.pid == holder.id()));
+        assert!(
+            users
+                .other_processes
+                .iter()
+                .any(|user| user.pid == holder.id())
+        );
         // It lets go when it is told so.
         drop(holder.stdin.take());
         holder.wait().unwrap();
         let users = database.users();
         assert_eq!(users.lock_holder, None);
-        assert!(users.neighbours.iter().all(|user| user.pid != holder.id()));
+        assert!(
+            users
+                .other_processes
+                .iter()
+                .all(|user| user.pid != holder.id())
+        );
         database.repository().record(event).await.unwrap();
         database.close().await.unwrap();
     });
