@@ -87,14 +87,18 @@ pub(crate) fn lock_file(path: &Path, like: &Path, create: bool) -> Result<fs::Fi
             path: path.to_owned(),
         });
     }
-    if create && create_private(path).is_ok() {
-        take_owner_of(like, path);
+    if create {
+        match create_private(path) {
+            Ok(_) => take_owner_of(like, path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(io_error(path, "create the lock file")(error)),
+        }
     }
     let mut options = fs::OpenOptions::new();
     options.write(true);
     options
         .open(path)
-        .map_err(io_error(path, "create the lock file"))
+        .map_err(io_error(path, "open the lock file"))
 }
 
 /// Creates an empty file for its owner alone (0600); fails where the name is taken, be it by a
