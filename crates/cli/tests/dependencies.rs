@@ -48,7 +48,7 @@ mod dependencies {
                 .join(folder)
                 .join("README.md");
             let readme = std::fs::read_to_string(readme).expect("the README is there");
-            let says = format!("A bot that takes it compiles {} crates", crates.len());
+            let says = format!("A bot that depends on it compiles {} crates", crates.len());
             assert!(readme.contains(&says), "{folder}/README.md: {says}");
             for name in COMMAND_LINE {
                 let found = crates
