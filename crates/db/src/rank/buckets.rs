@@ -94,10 +94,16 @@ impl Buckets {
         let mut scores: Vec<_> = with_score.iter().map(ByScore::stored).collect();
         scores.sort_unstable();
         let least = rules.first_score().get() / 4.0;
-        buckets.scores = quantiles(&scores, BUCKETS - FIXED_BOUNDS.unsigned_abs() as usize)
-            .chain(
-                (0..FIXED_BOUNDS).map(|bound| ByScore::new(score(least * 1.5_f64.powi(bound)), 0)),
-            )
+        let mut above = None;
+        let parts = BUCKETS - FIXED_BOUNDS.unsigned_abs() as usize;
+        let by_members = quantiles(&scores, parts).map(|bound| {
+            // No bucket has greater scores beside those of a score that many members have.
+            let is_new = above.replace(bound.score()) != Some(bound.score());
+            ByScore::new(bound.score(), if is_new { 0 } else { bound.user })
+        });
+        let fixed = (0..FIXED_BOUNDS).map(|bound| score(least * 1.5_f64.powi(bound)));
+        buckets.scores = by_members
+            .chain(fixed.map(|score| ByScore::new(score, 0)))
             .collect();
         buckets.scores.sort_unstable();
         buckets.scores.dedup();
