@@ -1,4 +1,4 @@
-//! ForeignProcesses that hold what others need: the write lock, and snapshots.
+//! Foreign processes that hold what others need: the write lock, and snapshots.
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! ForeignProcesses that copy the database, and check each copy as a run's database is checked: intact,
+//! Foreign processes that copy the database, and check each copy as a run's database is checked: intact,
 //! complete in itself, and no older than the copy before.
 
 use std::path::{Path, PathBuf};
