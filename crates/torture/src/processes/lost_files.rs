@@ -15,7 +15,7 @@ use super::part::{Part, command};
 use crate::{Broken, Fault, Findings, Round};
 
 /// Processes that write to the file.
-const PROCESSES: u64 = 2;
+const PROCESSES: usize = 2;
 
 /// Events that are meant for one process: more than it comes to.
 const IDS: u64 = 1_000_000;
@@ -173,13 +173,13 @@ impl LostFiles {
         let database = round.folder.join("roas.db");
         let mut ledger = Ledger::default();
         let mut loads = Vec::new();
-        for number in 0..PROCESSES {
+        for number in 0..PROCESSES as u64 {
             let ids = number * IDS + 1..(number + 1) * IDS + 1;
             ledger.ask(ids.clone());
             loads.push(self.start(round.folder, number, ids, rng.bool())?);
         }
         let bytes = rng.u64(1..5_000);
-        all_come_to(&mut loads, bytes)?;
+        all_come_to(&mut loads, &[bytes; PROCESSES])?;
         // By another process, though in this one nobody has the database open.
         copy(&beside(&database, "-wal"), &beside(&database, "-old"))?;
         std::thread::sleep(Duration::from_millis(rng.u64(0..30)));
@@ -188,8 +188,8 @@ impl LostFiles {
             std::thread::sleep(ON_ITS_WAY);
         }
         let spoiled: Vec<_> = loads.iter().map(Running::bytes).collect();
-        let most = spoiled.iter().copied().max().unwrap_or(0);
-        all_come_to(&mut loads, most + bytes)?;
+        let later: Vec<_> = spoiled.iter().map(|from| from + bytes).collect();
+        all_come_to(&mut loads, &later)?;
         let before_the_kill = Instant::now();
         for load in &mut loads {
             // Fails where it has ended already: a process that looks at memory that was cut off does.
@@ -272,9 +272,9 @@ impl Drop for Running {
 }
 
 /// Waits until each that is alive has said this much.
-fn all_come_to(loads: &mut [Running], bytes: u64) -> Result<(), Broken> {
+fn all_come_to(loads: &mut [Running], bytes: &[u64]) -> Result<(), Broken> {
     let since = Instant::now();
-    for load in loads {
+    for (load, &bytes) in loads.iter_mut().zip(bytes) {
         while load.bytes() < bytes && load.child.try_wait().map_err(Broken::new)?.is_none() {
             if since.elapsed() > RECOVERS_WITHIN {
                 return Err(Broken::new(format_args!(
