@@ -335,9 +335,14 @@ fn forget_old_events(
     config: &MaintenanceConfig,
 ) -> Result<u64, RepositoryError> {
     let now = config.clock.now();
-    let time = retrying(config, "read the time of recording", || {
-        sql::find_recording_time(connection, now)
-    })?;
+    let time = retrying(
+        config,
+        "read the time of recording",
+        || match sql::find_recording_time(connection)? {
+            Some(stored) => Ok(stored),
+            None => sql::first_recording_time(connection, now),
+        },
+    )?;
     let before = time
         .observed(now)
         .forgets_before(config.remember_events_for);

@@ -443,13 +443,11 @@ pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<ActivityCounts
         })
 }
 
-/// The time by which ids are remembered, as it was last stored. A file that has none yet goes on from its
-/// latest recording; one that lies ahead of `now` was made by a clock that was wrong.
+/// The time by which ids are remembered, as it was last stored.
 pub(crate) fn find_recording_time(
     connection: &Connection,
-    now: UnixSeconds,
-) -> rusqlite::Result<RecordingTime> {
-    let stored = connection
+) -> rusqlite::Result<Option<RecordingTime>> {
+    connection
         .prepare_cached("SELECT recording_time, clock_seen FROM activity_clock WHERE id = 1")?
         .query_row([], |row| {
             Ok(RecordingTime {
@@ -457,10 +455,15 @@ pub(crate) fn find_recording_time(
                 seen: valid(1, Type::Integer, UnixSeconds::new(row.get(1)?))?,
             })
         })
-        .optional()?;
-    if let Some(stored) = stored {
-        return Ok(stored);
-    }
+        .optional()
+}
+
+/// The time by which ids are remembered in a file in which none is stored yet: that of its latest
+/// recording. One that lies ahead of `now` was made by a clock that was wrong. Reads all ids.
+pub(crate) fn first_recording_time(
+    connection: &Connection,
+    now: UnixSeconds,
+) -> rusqlite::Result<RecordingTime> {
     let latest: Option<i64> = connection.query_row(
         "SELECT max(recorded_at) FROM activity_event WHERE recorded_at BETWEEN 0 AND ?1",
         [now.get()],

@@ -146,7 +146,14 @@ impl Batch {
         let mut time = if let Some(time) = self.time {
             time
         } else {
-            let stored = sql::find_recording_time(sql.connection(), now)?;
+            let stored = if let Some(stored) = sql::find_recording_time(sql.connection())? {
+                stored
+            } else {
+                // Stored at once, since finding it reads all ids.
+                let first = sql::first_recording_time(sql.connection(), now)?;
+                sql.put_recording_time(first)?;
+                first
+            };
             Time {
                 now: stored,
                 stored,
