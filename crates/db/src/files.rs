@@ -68,7 +68,13 @@ pub(crate) fn is_side_file(path: &Path) -> bool {
 fn resolved(path: &Path) -> PathBuf {
     let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     fs::canonicalize(path).unwrap_or_else(|_| {
-        let path = absolute();
+        // What would be created through a link that leads nowhere yet.
+        let path = match fs::read_link(path) {
+            Ok(target) => path
+                .parent()
+                .map_or(target.clone(), |folder| folder.join(target)),
+            Err(_) => absolute(),
+        };
         let folder = path
             .parent()
             .and_then(|folder| fs::canonicalize(folder).ok());
@@ -218,7 +224,8 @@ mod tests {
         fs::hard_link(path("bot.db-wal"), path("wal")).unwrap();
         std::os::unix::fs::symlink(&database, path("link")).unwrap();
         std::os::unix::fs::symlink(folder.path(), path("folder")).unwrap();
-        for name in ["hard", "wal", "link", "folder/bot.db-journal"] {
+        std::os::unix::fs::symlink("bot.db-journal", path("dangling")).unwrap();
+        for name in ["hard", "wal", "link", "folder/bot.db-journal", "dangling"] {
             assert!(belongs_to_database(&path(name), &database), "{name}");
             assert!(belongs_to_database(&path(name), &path("link")), "{name}");
         }

@@ -372,7 +372,8 @@ fn refuse_database_files(path: &Path, database: &ConnectionFactory) -> Result<()
 fn existing_at(path: &Path, replace: bool) -> Result<Existing, OpenError> {
     match path.symlink_metadata() {
         Err(_) => Ok(Existing::Keep),
-        Ok(_) if replace => Ok(Existing::Replace),
+        // Not a pipe or a device such as `/dev/null`, which root could replace.
+        Ok(found) if replace && (found.is_file() || found.is_symlink()) => Ok(Existing::Replace),
         Ok(_) => Err(OpenError::Exists {
             path: path.to_owned(),
         }),
