@@ -1,10 +1,10 @@
-//! Members, the events that score them, and the rule that makes one of the other.
+//! Members, the events that change their scores, and the rule that applies an event to a member.
 
 use crate::id::{EventId, GuildId, UserId};
 use crate::score::{Score, ScoreDelta, ScoreRules};
 use crate::time::UnixSeconds;
 
-/// A member: one user in one guild. The key of everything the meter keeps.
+/// A member: one user in one guild. The key of everything that the meter stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberKey {
     /// The guild.
@@ -13,23 +13,23 @@ pub struct MemberKey {
     pub user: UserId,
 }
 
-/// One message, as the meter counts it. Nothing of its content is kept.
+/// One message, as the meter counts it. Its content is not stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActivityEvent {
-    /// The message's id. The same id counts once; without one, every event counts.
+    /// The message's id. An id counts once; events without an id always count.
     pub id: Option<EventId>,
-    /// Who wrote it, and where.
+    /// Who wrote it, and in which guild.
     pub member: MemberKey,
-    /// When it was written. Events may come late and out of order.
+    /// When it was written. Events may arrive late and out of order.
     pub at: UnixSeconds,
 }
 
-/// Whether a Discord message of this `type` is one that its author wrote.
+/// Whether a Discord message of this `type` was written by its author.
 ///
-/// Default messages (0) and replies (19) are. All other types are written by Discord or an
-/// application, in the name of a member all the same: joins (7), boosts (8 to 11), pins (6), thread
-/// starters (21), poll results (46), and alerts of auto-moderation (24), whose author is the one whose
-/// message was blocked. So are types that Discord adds later, until they are listed here.
+/// Default messages (0) and replies (19) were. Discord or an application writes all other types in
+/// a member's name: joins (7), boosts (8 to 11), pins (6), thread starters (21), poll results (46),
+/// and auto-moderation alerts (24), whose author is the member whose message was blocked. Types
+/// that Discord adds later do not count until they are listed here.
 ///
 /// Source: <https://discord.com/developers/docs/resources/message#message-object-message-types>.
 #[must_use]
@@ -37,27 +37,27 @@ pub const fn counts_as_message(message_type: u64) -> bool {
     matches!(message_type, 0 | 19)
 }
 
-/// What is stored of a member.
+/// The stored state of a member.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ActivityRecord {
     /// The member.
     pub member: MemberKey,
-    /// The score as it was when it last changed; [`ScoreRules::decayed`] brings it to a later time.
+    /// The score at its last change; [`ScoreRules::decayed`] gives it at a later time.
     pub score: Score,
-    /// When the score last rose, or a later time that an adjustment named.
+    /// When the score last rose, or the time of a later adjustment.
     pub last_message_at: UnixSeconds,
-    /// Messages counted in all.
+    /// Messages counted in total.
     pub messages: u64,
 }
 
 impl ActivityRecord {
-    /// The member's record after `event`, and what the event did to it. The event's id is not
-    /// looked at: whether it is a duplicate is for the repository to say, beforehand.
+    /// Applies `event` to the member's record. Returns the new record, and what the event did. The
+    /// event's id is ignored: the repository checks for duplicates before it calls this.
     ///
-    /// The rule: the message is counted. Where nothing was stored, it sets the score to
-    /// min(max, gain). A later one, `idle` seconds after the last that scored, leaves the score
-    /// where `idle` is negative or below the cooldown, and otherwise sets it to
-    /// min(max, max(0, score − `decay_per_hour`/3600 · max(0, idle − `decay_after`)) + gain).
+    /// The rule: the message is counted. If nothing was stored, the score becomes min(max, gain).
+    /// Otherwise let `idle` be the seconds since the last message that scored. If `idle` is
+    /// negative or below the cooldown, the score does not change. If not, it becomes min(max,
+    /// max(0, score − `decay_per_hour`/3600 · max(0, idle − `decay_after`)) + gain).
     #[must_use]
     pub fn after_event(
         before: Option<Self>,
@@ -88,9 +88,10 @@ impl ActivityRecord {
         (after, EventOutcome::Scored(after))
     }
 
-    /// The member's record after an adjustment: inserted or added to, held within 0 and the
-    /// guild's maximum, the last time never earlier than before. No message is counted and no
-    /// decay is applied: a later `at` ends what decay was pending, and begins a cooldown.
+    /// Applies an adjustment to the member's record. The delta is added to the stored score without
+    /// decay, and the result is clamped to 0 and the guild's maximum. A member without a record
+    /// gets one. The last time becomes `at` if that is later, which cancels pending decay and
+    /// starts a cooldown. No message is counted.
     #[must_use]
     pub fn after_adjustment(
         before: Option<Self>,
@@ -113,15 +114,15 @@ impl ActivityRecord {
     }
 }
 
-/// What recording an event did.
+/// What recording an event changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum EventOutcome {
-    /// The message was counted and the score renewed. The record as it is now.
+    /// The message was counted and the score raised. Holds the new record.
     Scored(ActivityRecord),
-    /// The message was counted, but the score stays: it came within the cooldown, or late. The
-    /// record as it is now.
+    /// The message was counted, but the score did not change: it arrived within the cooldown, or
+    /// late. Holds the new record.
     CoolingDown(ActivityRecord),
-    /// An event of this id was recorded before; nothing changed.
+    /// An event with this id was recorded before; nothing changed.
     Duplicate,
 }
 

@@ -1,14 +1,13 @@
-//! The one error type of the port.
+//! The error type of the port.
 
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Why a repository could not do what it was asked.
+/// Why a request to a repository failed.
 ///
-/// Cheap to clone: where one cause fails several callers, each gets the whole of it, source
-/// included.
+/// Cheap to clone: if one cause fails several callers, each gets the full error, with its source.
 #[derive(Debug, Clone)]
 pub struct RepositoryError {
     kind: RepositoryErrorKind,
@@ -22,8 +21,8 @@ impl fmt::Display for RepositoryError {
     }
 }
 
-// Written out, so that the source is the shared error itself, which callers can downcast, and not
-// the `Arc` around it.
+// Written by hand, so that the source is the shared error itself, which callers can downcast, and
+// not the `Arc` around it.
 impl Error for RepositoryError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
@@ -34,35 +33,36 @@ impl Error for RepositoryError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RepositoryErrorKind {
-    /// Somebody else held the store for longer than the adapter's deadline. Try again later.
+    /// Another connection held the store for longer than the adapter's deadline. Try again later.
     Busy {
-        /// How long was waited.
+        /// How long the adapter waited.
         waited: Duration,
-        /// How often it was tried.
+        /// How many attempts it made.
         attempts: u32,
     },
-    /// The adapter's queue is full; only operations that must not wait say this. Try again later.
+    /// The adapter's queue is full; only operations that must not wait return this. Try again
+    /// later.
     Overloaded,
     /// The request breaks a rule of the port. Trying again does not help.
     InvalidRequest,
-    /// The store has no room left. Try again when there is.
+    /// The store has no space left. Try again after some is freed.
     StorageFull,
     /// The store cannot be written to.
     ReadOnly,
-    /// What is stored of this guild or this member is nothing that the domain accepts, as after an edit
-    /// by hand. Others are not affected, and trying again does not help: the error says what to correct.
-    /// A guild's rules are corrected by setting them.
+    /// The stored data of this guild or member is not valid in the domain, for example after a
+    /// manual edit. Others are not affected. Retrying does not help: the error says what to
+    /// correct. Setting a guild's rules corrects them.
     InvalidData,
-    /// The store is damaged. Its operator must look at it.
+    /// The store is damaged. An operator has to repair or restore it.
     Corrupt,
-    /// The write was handed to the store, and whether it took effect cannot be known. Recording
-    /// the same event again is safe where it carries an id.
+    /// The write was submitted, and it is not known whether it took effect. Recording the same
+    /// event again is safe if it has an id.
     OutcomeUnknown,
-    /// The repository was closed before it took the request.
+    /// The repository was closed before it accepted the request.
     Closed,
-    /// The store cannot be used (an I/O error, the file gone, a panic in the adapter).
+    /// The store cannot be used (an I/O error, a missing file, a panic in the adapter).
     Unavailable,
-    /// A defect in the adapter.
+    /// A bug in the adapter.
     Internal,
 }
 
@@ -71,12 +71,12 @@ pub enum RepositoryErrorKind {
 pub enum Effect {
     /// Nothing was applied.
     NotApplied,
-    /// It may have been applied, whole, or not at all.
+    /// It was either applied in full or not at all.
     Unknown,
 }
 
 impl RepositoryError {
-    /// An error without a source.
+    /// Creates an error without a source.
     pub fn new(kind: RepositoryErrorKind, message: impl Into<Arc<str>>) -> Self {
         Self {
             kind,
@@ -85,7 +85,7 @@ impl RepositoryError {
         }
     }
 
-    /// An error with the source that caused it.
+    /// Creates an error with the source that caused it.
     pub fn with_source(
         kind: RepositoryErrorKind,
         message: impl Into<Arc<str>>,
@@ -98,16 +98,16 @@ impl RepositoryError {
         }
     }
 
-    /// What kind of error this is.
+    /// The kind of this error.
     #[must_use]
     pub const fn kind(&self) -> RepositoryErrorKind {
         self.kind
     }
 
-    /// Whether the same request may succeed later without anyone's help.
+    /// Whether the same request may succeed later without intervention.
     ///
-    /// A retry of [`RepositoryErrorKind::OutcomeUnknown`] is safe only for events that carry an id,
-    /// and is left to the caller for that reason.
+    /// `false` for [`RepositoryErrorKind::OutcomeUnknown`]: retrying that is safe only for events
+    /// that have an id, so the caller decides.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         matches!(
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_say_what_a_caller_may_do() {
+    fn kinds_decide_retryability_and_effect() {
         let of = |kind| RepositoryError::new(kind, "");
         let busy = RepositoryErrorKind::Busy {
             waited: Duration::from_secs(1),

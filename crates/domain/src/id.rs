@@ -1,4 +1,4 @@
-//! Snowflakes: the 64-bit ids that Discord gives to guilds, users and messages.
+//! Snowflakes: the 64-bit ids that Discord assigns to guilds, users and messages.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// What a [`Snowflake`] identifies. Sealed: the three kinds below are all there are.
+/// What a [`Snowflake`] identifies. Sealed: only the three kinds below exist.
 pub trait Kind: sealed::Sealed + 'static {
     /// The kind's name as it appears in error messages.
     const NAME: &'static str;
@@ -44,13 +44,13 @@ kinds! {
 pub type GuildId = Snowflake<Guild>;
 /// A user's id.
 pub type UserId = Snowflake<User>;
-/// An event's id: the message's snowflake. The same id counts once.
+/// An event's id: the message's snowflake. An id counts once.
 pub type EventId = Snowflake<Event>;
 
 /// A typed, non-zero id of at most 63 bits.
 ///
-/// Discord's ids are unsigned 64-bit numbers whose top bit stays zero until the year 2084; stores
-/// with signed 64-bit integers hold them unchanged. Both bounds are checked here, once.
+/// Discord's ids are unsigned 64-bit numbers whose top bit stays zero until the year 2084, so
+/// stores with signed 64-bit integers can hold them. Both bounds are checked here, once.
 ///
 /// ```
 /// use roas_domain::GuildId;
@@ -67,7 +67,7 @@ pub struct Snowflake<K> {
 }
 
 impl<K: Kind> Snowflake<K> {
-    /// The greatest id: 2^63 − 1.
+    /// The largest id: 2^63 − 1.
     pub const MAX: u64 = i64::MAX as u64;
 
     /// Checks and wraps an id.
@@ -85,13 +85,13 @@ impl<K: Kind> Snowflake<K> {
         }
     }
 
-    /// The id as Discord writes it.
+    /// The id as a number.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.value.get()
     }
 
-    /// The id as a signed number, the form in which stores keep it. Never negative.
+    /// The id as a signed number, as stores keep it. Never negative.
     #[must_use]
     pub const fn to_i64(self) -> i64 {
         self.value.get().cast_signed()
@@ -120,7 +120,7 @@ impl<K: Kind> TryFrom<i64> for Snowflake<K> {
 impl<K: Kind> FromStr for Snowflake<K> {
     type Err = InvalidId;
 
-    /// Reads decimal digits; no sign, no space.
+    /// Parses decimal digits, without sign or spaces.
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         digits
@@ -131,7 +131,7 @@ impl<K: Kind> FromStr for Snowflake<K> {
     }
 }
 
-// Written out, because a derive would ask the same of the marker.
+// Written by hand, because a derive would require the same traits of the marker type.
 impl<K> Clone for Snowflake<K> {
     fn clone(&self) -> Self {
         *self
@@ -170,7 +170,7 @@ impl<K: Kind> fmt::Debug for Snowflake<K> {
     }
 }
 
-/// The input is no snowflake: not a number, 0, or above 2^63 − 1.
+/// The input is not a snowflake: not a number, 0, or above 2^63 − 1.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{}` is not a valid {kind}: expected a whole number from 1 to 9223372036854775807", input.escape_debug())]
 pub struct InvalidId {
@@ -180,7 +180,7 @@ pub struct InvalidId {
 
 impl InvalidId {
     fn of<K: Kind>(input: &dyn fmt::Display) -> Self {
-        // An id has at most 19 digits; whatever is longer is shown only in part.
+        // An id has at most 19 digits; longer input is truncated in the message.
         const SHOWN: usize = 40;
         let mut input = input.to_string();
         if let Some((end, _)) = input.char_indices().nth(SHOWN) {
@@ -199,13 +199,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_shows_control_characters_and_does_not_print_them() {
+    fn an_error_escapes_control_characters() {
         let error = "7434\u{18}3\n".parse::<EventId>().unwrap_err().to_string();
         assert!(error.starts_with(r"`7434\u{18}3\n` is not"), "{error}");
     }
 
     #[test]
-    fn bounds_are_one_and_the_greatest_signed_number() {
+    fn ids_range_from_one_to_the_largest_signed_number() {
         assert_eq!(GuildId::new(1).unwrap().get(), 1);
         assert_eq!(GuildId::new(GuildId::MAX).unwrap().to_i64(), i64::MAX);
         assert!(GuildId::new(0).is_err());
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn text_must_be_digits_alone() {
+    fn text_must_be_digits_only() {
         for bad in [
             "",
             " 1",
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_names_kind_and_input_and_stays_short() {
+    fn the_error_names_kind_and_input_and_is_short() {
         let error = "abc".parse::<UserId>().unwrap_err().to_string();
         assert!(error.starts_with("`abc` is not a valid user id"), "{error}");
         let error = "小"

@@ -1,4 +1,4 @@
-//! What can be asked of the meter, and how it answers.
+//! Queries and their results.
 
 use thiserror::Error;
 
@@ -6,40 +6,40 @@ use crate::id::UserId;
 use crate::score::Score;
 use crate::time::{Day, Month, UnixSeconds};
 
-/// One place of a leaderboard by score.
+/// An entry of a leaderboard by score.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ScoreEntry {
-    /// The place, from 1. Equal scores rank by user id, so that no two members share one.
+    /// The position, from 1. Ties are ordered by user id, so positions are unique.
     pub rank: u64,
-    /// Who holds it.
+    /// The user.
     pub user: UserId,
-    /// The score, decayed to the time that was asked for.
+    /// The score, decayed to the time of the query.
     pub score: Score,
-    /// When the score last rose, or a later time that an adjustment named.
+    /// When the score last rose, or the time of a later adjustment.
     pub last_message_at: UnixSeconds,
 }
 
-/// One place of a leaderboard by messages.
+/// An entry of a leaderboard by messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageEntry {
-    /// The place, from 1. Equal counts rank by user id, so that no two members share one.
+    /// The position, from 1. Ties are ordered by user id, so positions are unique.
     pub rank: u64,
-    /// Who holds it.
+    /// The user.
     pub user: UserId,
     /// Messages in the period.
     pub messages: u64,
 }
 
-/// A member's place among all members of the guild, by score decayed to a given time.
+/// A member's position among all members of the guild, by score decayed to a given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rank {
-    /// The place, from 1.
+    /// The position, from 1.
     pub position: u64,
-    /// How many members the guild has.
+    /// The number of members in the guild.
     pub members: u64,
 }
 
-/// A span of calendar time, in the guild's own time zone.
+/// A period of calendar time, in the guild's time zone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Period {
     /// A day.
@@ -48,12 +48,12 @@ pub enum Period {
     Month(Month),
 }
 
-/// How many places of a leaderboard are wanted: 1 to 1,000.
+/// The number of leaderboard entries to return: 1 to 1,000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LeaderboardLimit(u16);
 
 impl LeaderboardLimit {
-    /// The greatest limit.
+    /// The largest limit.
     pub const MAX: u16 = 1_000;
 
     /// Checks and wraps a limit.
@@ -75,14 +75,14 @@ impl LeaderboardLimit {
     }
 }
 
-/// Ten places.
+/// Ten entries.
 impl Default for LeaderboardLimit {
     fn default() -> Self {
         Self(10)
     }
 }
 
-/// The number is no leaderboard limit.
+/// The number is not a valid leaderboard limit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "{input} is not a valid leaderboard limit: expected 1 to {}",
@@ -92,7 +92,7 @@ pub struct InvalidLimit {
     input: u16,
 }
 
-/// How much the meter holds.
+/// The totals of everything stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ActivityCounts {
     /// Members, over all guilds.
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_one_to_a_thousand() {
+    fn limits_range_from_one_to_a_thousand() {
         assert!(LeaderboardLimit::new(0).is_err());
         assert_eq!(LeaderboardLimit::new(1_000).unwrap().get(), 1_000);
         let error = LeaderboardLimit::new(1_001).unwrap_err().to_string();

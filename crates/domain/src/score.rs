@@ -1,4 +1,4 @@
-//! Scores and the rules by which they rise and fall.
+//! Scores, and the rules by which they rise and decay.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use thiserror::Error;
 
 use crate::time::{GuildTimeZone, UnixSeconds};
 
-/// The greatest score that any rule may allow, and the greatest delta in either direction.
+/// The largest score that any rule may allow, and the largest delta in either direction.
 ///
-/// Far above any sensible meter, and small enough that adding a delta to a score is exact to
-/// better than a millionth (an `f64` has 53 bits of mantissa).
+/// Far above any sensible meter, and small enough that adding a delta to a score is exact to better
+/// than a millionth (an `f64` has 53 bits of mantissa).
 pub const MAX_SCORE_LIMIT: f64 = 1e9;
 
-/// The greatest number of seconds a rule may name: a hundred Julian years.
+/// The largest number of seconds in a rule: a hundred Julian years.
 pub const MAX_RULE_SECONDS: i64 = 3_155_760_000;
 
 /// A member's score: finite, 0 ≤ score ≤ [`MAX_SCORE_LIMIT`].
 ///
-/// The guild's own maximum is part of its [`ScoreRules`] and applied by them.
+/// The guild's own maximum is part of its [`ScoreRules`], which apply it.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Score(f64);
 
@@ -29,7 +29,7 @@ impl Score {
     ///
     /// # Errors
     ///
-    /// [`InvalidScore`] where it is not finite or out of range.
+    /// [`InvalidScore`] if it is not finite or out of range.
     pub fn new(score: f64) -> Result<Self, InvalidScore> {
         if (0.0..=MAX_SCORE_LIMIT).contains(&score) {
             // `+ 0.0` turns -0.0 into 0.0, so that equal scores are equal to the bit.
@@ -66,13 +66,14 @@ impl PartialOrd for Score {
 }
 
 impl fmt::Display for Score {
-    /// With the precision asked for (`{:.2}`), else the shortest that reads back the same.
+    /// With the requested precision (`{:.2}`), or else the shortest form that parses to the same
+    /// value.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// A change to a score: finite, at most [`MAX_SCORE_LIMIT`] in either direction.
+/// A change of a score: finite, at most [`MAX_SCORE_LIMIT`] in either direction.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 pub struct ScoreDelta(f64);
 
@@ -81,7 +82,7 @@ impl ScoreDelta {
     ///
     /// # Errors
     ///
-    /// [`InvalidScore`] where it is not finite or out of range.
+    /// [`InvalidScore`] if it is not finite or out of range.
     pub fn new(delta: f64) -> Result<Self, InvalidScore> {
         if (-MAX_SCORE_LIMIT..=MAX_SCORE_LIMIT).contains(&delta) {
             Ok(Self(delta))
@@ -101,7 +102,7 @@ impl ScoreDelta {
     }
 }
 
-/// The number is no score, or no delta.
+/// The number is not a valid score or delta.
 #[derive(Debug, Clone, PartialEq, Error)]
 #[error("{input:?} is not a valid {what}: expected a number from {least} to {MAX_SCORE_LIMIT}")]
 pub struct InvalidScore {
@@ -110,10 +111,10 @@ pub struct InvalidScore {
     input: f64,
 }
 
-/// How a guild's scores rise and fall.
+/// How a guild's scores rise and decay.
 ///
-/// The defaults are those of the original meter, version 2.4. Zero is a legal gain, cooldown,
-/// grace and decay.
+/// The defaults are those of the original meter, version 2.4. Gain, cooldown, grace and decay may
+/// be zero.
 ///
 /// | rule | default | range |
 /// |---|---|---|
@@ -144,48 +145,48 @@ impl Default for ScoreRules {
 }
 
 impl ScoreRules {
-    /// The greatest score a member can reach.
+    /// The highest score that a member can reach.
     #[must_use]
     pub const fn max_score(&self) -> f64 {
         self.max_score
     }
 
-    /// What a message that scores adds.
+    /// What a message that scores adds to the score.
     #[must_use]
     pub const fn gain_per_message(&self) -> f64 {
         self.gain_per_message
     }
 
-    /// Seconds after a scoring message in which further ones do not score.
+    /// Seconds after a message that scored during which further messages do not score.
     #[must_use]
     pub const fn cooldown_seconds(&self) -> i64 {
         self.cooldown_seconds
     }
 
-    /// Seconds without a scoring message after which the score begins to fall.
+    /// Seconds without a message that scores after which the score starts to decay.
     #[must_use]
     pub const fn decay_after_seconds(&self) -> i64 {
         self.decay_after_seconds
     }
 
-    /// How much an idle member's score falls in an hour.
+    /// How much an idle member's score decays per hour.
     #[must_use]
     pub const fn decay_per_hour(&self) -> f64 {
         self.decay_per_hour
     }
 
-    /// How much an idle member's score falls in a second. Adapters that rank by the decayed score
-    /// compute with this very number, so that their result is the domain's to the bit.
+    /// How much an idle member's score decays per second. Adapters that rank by the decayed score
+    /// compute with this exact number, so that their results equal the domain's to the bit.
     #[must_use]
     pub fn decay_per_second(&self) -> f64 {
         self.decay_per_hour / 3_600.0
     }
 
-    /// These rules with another maximum.
+    /// These rules with a different maximum.
     ///
     /// # Errors
     ///
-    /// [`InvalidRule`] where the value is out of the range given above.
+    /// [`InvalidRule`] if the value is outside of the range given above.
     pub fn with_max_score(self, max_score: f64) -> Result<Self, InvalidRule> {
         let max_score = points("max_score", max_score)?;
         if max_score > 0.0 {
@@ -199,11 +200,11 @@ impl ScoreRules {
         }
     }
 
-    /// These rules with another gain.
+    /// These rules with a different gain.
     ///
     /// # Errors
     ///
-    /// [`InvalidRule`] where the value is out of the range given above.
+    /// [`InvalidRule`] if the value is outside of the range given above.
     pub fn with_gain_per_message(self, gain_per_message: f64) -> Result<Self, InvalidRule> {
         Ok(Self {
             gain_per_message: points("gain_per_message", gain_per_message)?,
@@ -211,11 +212,11 @@ impl ScoreRules {
         })
     }
 
-    /// These rules with another cooldown.
+    /// These rules with a different cooldown.
     ///
     /// # Errors
     ///
-    /// [`InvalidRule`] where the value is out of the range given above.
+    /// [`InvalidRule`] if the value is outside of the range given above.
     pub fn with_cooldown_seconds(self, cooldown_seconds: i64) -> Result<Self, InvalidRule> {
         Ok(Self {
             cooldown_seconds: seconds("cooldown_seconds", cooldown_seconds)?,
@@ -223,11 +224,11 @@ impl ScoreRules {
         })
     }
 
-    /// These rules with another grace before the decay.
+    /// These rules with a different grace before the decay.
     ///
     /// # Errors
     ///
-    /// [`InvalidRule`] where the value is out of the range given above.
+    /// [`InvalidRule`] if the value is outside of the range given above.
     pub fn with_decay_after_seconds(self, decay_after_seconds: i64) -> Result<Self, InvalidRule> {
         let decay_after_seconds = seconds("decay_after_seconds", decay_after_seconds)?;
         Ok(Self {
@@ -236,11 +237,11 @@ impl ScoreRules {
         })
     }
 
-    /// These rules with another decay.
+    /// These rules with a different decay.
     ///
     /// # Errors
     ///
-    /// [`InvalidRule`] where the value is out of the range given above.
+    /// [`InvalidRule`] if the value is outside of the range given above.
     pub fn with_decay_per_hour(self, decay_per_hour: f64) -> Result<Self, InvalidRule> {
         Ok(Self {
             decay_per_hour: points("decay_per_hour", decay_per_hour)?,
@@ -254,16 +255,17 @@ impl ScoreRules {
         Score(self.gain_per_message.min(self.max_score))
     }
 
-    /// Whether a message `idle_seconds` after the last scoring one does not score: within the
-    /// cooldown, or late (negative).
+    /// Whether a message `idle_seconds` after the last one that scored does not score: it is within
+    /// the cooldown, or late (negative).
     #[must_use]
     pub const fn cools_down(&self, idle_seconds: i64) -> bool {
         idle_seconds < 0 || idle_seconds < self.cooldown_seconds
     }
 
-    /// The score that `stored`, last raised at `last`, has fallen to at time `at`:
-    /// max(0, stored − `decay_per_hour`/3600 · max(0, at − last − `decay_after`)).
+    /// The score at time `at`, for the score `stored` that last changed at `last`: max(0, stored −
+    /// `decay_per_hour`/3600 · max(0, at − last − `decay_after`)).
     ///
+    /// There is no decay before `last`.
     /// Before `last` there is no decay.
     #[must_use]
     pub fn decayed(&self, stored: Score, last: UnixSeconds, at: UnixSeconds) -> Score {
@@ -279,7 +281,7 @@ impl ScoreRules {
         Score((self.decayed(stored, last, at).0 + self.gain_per_message).min(self.max_score))
     }
 
-    /// `stored` moved by `delta` and held within 0 and the maximum.
+    /// `stored` plus `delta`, clamped to 0 and the maximum.
     #[must_use]
     pub fn adjusted(&self, stored: Score, delta: ScoreDelta) -> Score {
         Score((stored.0 + delta.0).clamp(0.0, self.max_score) + 0.0)
@@ -308,7 +310,7 @@ fn seconds(rule: &'static str, value: i64) -> Result<i64, InvalidRule> {
     }
 }
 
-/// A value that a rule does not allow.
+/// The value is not allowed for the rule.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{rule} = {input} is not allowed: expected {expected}")]
 pub struct InvalidRule {
@@ -333,13 +335,13 @@ impl InvalidRule {
     }
 }
 
-/// All that is set per guild: its score rules, and the time zone that its days are counted in.
+/// The settings of a guild: its score rules, and the time zone in which its days are counted.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct GuildRules {
-    /// How scores rise and fall.
+    /// How scores rise and decay.
     pub score: ScoreRules,
-    /// The zone whose calendar decides which day a message counts for. A change holds for messages
-    /// recorded after it; days already counted stay as they are.
+    /// The time zone that decides the day on which a message counts. A change applies to messages
+    /// recorded after it; counts of earlier days are not changed.
     pub time_zone: GuildTimeZone,
 }
 
@@ -376,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_is_a_legal_rule_and_stays_zero() {
+    fn zero_rules_are_legal_and_stay_zero() {
         let rules = ScoreRules::default()
             .with_gain_per_message(0.0)
             .and_then(|rules| rules.with_cooldown_seconds(0))
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_does_not_allow_is_named() {
+    fn a_refused_rule_is_named() {
         let rules = ScoreRules::default();
         for (error, rule) in [
             (rules.with_max_score(0.0), "max_score"),
@@ -427,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cooldown_ends_with_its_last_second() {
+    fn the_cooldown_ends_after_its_last_second() {
         let rules = ScoreRules::default();
         assert!(rules.cools_down(59));
         assert!(!rules.cools_down(60));
@@ -441,7 +443,7 @@ mod tests {
         assert_eq!(rules.adjusted(score(99.0), delta(5.0)), score(100.0));
         assert_eq!(rules.adjusted(score(1.0), delta(-5.0)), Score::ZERO);
         assert_eq!(rules.adjusted(score(1.0), delta(0.5)), score(1.5));
-        // A score from before the guild's maximum was lowered comes down with the next change.
+        // A score from before the guild's maximum was lowered is clamped at its next change.
         assert_eq!(rules.adjusted(score(500.0), delta(0.0)), score(100.0));
     }
 }

@@ -1,4 +1,4 @@
-//! Time as the meter counts it: whole Unix seconds, and calendar days in a guild's own time zone.
+//! Time as the meter counts it: whole Unix seconds, and calendar days in a guild's time zone.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,9 +9,10 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{Timestamp, ToSpan};
 use thiserror::Error;
 
-/// Tells the time. Rules and adapters take it as a parameter, so that tests and load runs repeat.
+/// A source of the current time. Passed in as a parameter, so that tests and load runs can be
+/// repeated.
 pub trait Clock: Send + Sync + fmt::Debug {
-    /// The time now.
+    /// The current time.
     fn now(&self) -> UnixSeconds;
 }
 
@@ -20,7 +21,7 @@ pub trait Clock: Send + Sync + fmt::Debug {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    /// A wall clock set before 1970 or beyond [`UnixSeconds::MAX`] reads as the nearest bound.
+    /// A wall clock before 1970 or after [`UnixSeconds::MAX`] is clamped to the nearest bound.
     fn now(&self) -> UnixSeconds {
         #[expect(clippy::disallowed_methods, reason = "this is the clock")]
         let now = std::time::SystemTime::now();
@@ -35,8 +36,8 @@ impl Clock for SystemClock {
 
 /// A point in time: whole seconds since 1970-01-01T00:00:00Z, from 0 to 99,999,999,999.
 ///
-/// The upper bound (the year 5138) is there to catch milliseconds: every millisecond count since
-/// March 1973 lies above it.
+/// The upper bound (the year 5138) detects milliseconds: every count of milliseconds since March
+/// 1973 is above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixSeconds(i64);
 
@@ -50,8 +51,8 @@ impl UnixSeconds {
     ///
     /// # Errors
     ///
-    /// [`InvalidTime`] outside [`Self::MIN`]..=[`Self::MAX`]; it says so where the number is
-    /// plainly milliseconds.
+    /// [`InvalidTime`] outside of [`Self::MIN`]..=[`Self::MAX`]; its text says so if the number
+    /// looks like milliseconds.
     pub fn new(seconds: i64) -> Result<Self, InvalidTime> {
         match seconds {
             0..=99_999_999_999 => Ok(Self(seconds)),
@@ -66,13 +67,13 @@ impl UnixSeconds {
         self.0
     }
 
-    /// Seconds from `earlier` to `self`; negative where `earlier` is the later one.
+    /// Seconds from `earlier` to `self`; negative if `earlier` is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> i64 {
         self.0 - earlier.0
     }
 
-    /// This time moved by `seconds`, held within the bounds.
+    /// This time plus `seconds`, clamped to the bounds.
     #[must_use]
     pub fn saturating_add(self, seconds: i64) -> Self {
         Self(
@@ -95,15 +96,15 @@ impl TryFrom<i64> for UnixSeconds {
     }
 }
 
-/// Shown as RFC 3339 in UTC.
+/// Formats as RFC 3339 in UTC.
 impl fmt::Display for UnixSeconds {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.timestamp().fmt(f)
     }
 }
 
-/// Reads a number of Unix seconds, or an RFC 3339 time such as `2025-08-22T00:00:01.438+00:00`,
-/// of which the fraction of a second is cut off.
+/// Parses a number of Unix seconds, or an RFC 3339 time such as `2025-08-22T00:00:01.438+00:00`,
+/// whose fraction of a second is dropped.
 impl FromStr for UnixSeconds {
     type Err = InvalidTime;
 
@@ -118,36 +119,37 @@ impl FromStr for UnixSeconds {
     }
 }
 
-/// The input is no point in time that the meter accepts.
+/// The input is not a time that the meter accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum InvalidTime {
-    /// Too great for seconds: plainly milliseconds (or finer).
+    /// Too large for seconds: probably milliseconds or finer.
     #[error("{input} looks like milliseconds: expected Unix seconds, at most 99999999999")]
     Milliseconds {
-        /// What was given.
+        /// The input.
         input: i64,
     },
     /// Before 1970.
-    #[error("{input} lies before 1970: expected Unix seconds from 0 to 99999999999")]
+    #[error("{input} is before 1970: expected Unix seconds from 0 to 99999999999")]
     Negative {
-        /// What was given.
+        /// The input.
         input: i64,
     },
     /// Neither a number nor an RFC 3339 time.
     #[error("`{}` is not a time: expected Unix seconds or RFC 3339 (2025-08-22T00:00:01Z)", input.escape_debug())]
     Unreadable {
-        /// What was given, cut short where it was long.
+        /// The input, truncated if long.
         input: String,
     },
 }
 
-/// A calendar day in a guild's time zone. Written `20250822`, the form the meter's tables keep.
+/// A calendar day in a guild's time zone. Formatted as `20250822`, as the tables of the meter store
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(Date);
 
 impl Day {
-    /// The month the day lies in.
+    /// The month of the day.
     #[must_use]
     pub fn month(self) -> Month {
         Month(self.0.first_of_month())
@@ -167,7 +169,7 @@ impl fmt::Display for Day {
     }
 }
 
-/// Reads `YYYYMMDD` or `YYYY-MM-DD`.
+/// Parses `YYYYMMDD` or `YYYY-MM-DD`.
 impl FromStr for Day {
     type Err = InvalidPeriod;
 
@@ -181,12 +183,12 @@ impl FromStr for Day {
     }
 }
 
-/// A calendar month in a guild's time zone. Written `202508`.
+/// A calendar month in a guild's time zone. Formatted as `202508`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Month(Date);
 
 impl Month {
-    /// The days of the month, first to last.
+    /// The days of the month, in order.
     pub fn days(self) -> impl Iterator<Item = Day> {
         self.0
             .series(1.day())
@@ -202,7 +204,7 @@ impl fmt::Display for Month {
     }
 }
 
-/// Reads `YYYYMM` or `YYYY-MM`.
+/// Parses `YYYYMM` or `YYYY-MM`.
 impl FromStr for Month {
     type Err = InvalidPeriod;
 
@@ -251,7 +253,7 @@ fn date(year: u16, month: u16, day: u16) -> Option<Date> {
     .ok()
 }
 
-/// The input names no calendar day or month.
+/// The input is not a calendar day or month.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{}` is not {expected}", input.escape_debug())]
 pub struct InvalidPeriod {
@@ -259,19 +261,19 @@ pub struct InvalidPeriod {
     input: String,
 }
 
-/// A guild's time zone: an IANA name such as `Asia/Taipei`, from the zone database that is built
-/// in. Decides which calendar day a message counts for. Cheap to clone.
+/// A guild's time zone: an IANA name such as `Asia/Taipei`, from the embedded time zone database.
+/// It decides the calendar day on which a message counts. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct GuildTimeZone {
     zone: TimeZone,
 }
 
 impl GuildTimeZone {
-    /// Looks an IANA name up, without regard to case.
+    /// Looks up an IANA name, ignoring case.
     ///
     /// # Errors
     ///
-    /// [`UnknownTimeZone`] where the database has no such name.
+    /// [`UnknownTimeZone`] if the database does not have the name.
     pub fn new(name: &str) -> Result<Self, UnknownTimeZone> {
         TimeZoneDatabase::bundled()
             .get(name)
@@ -283,12 +285,9 @@ impl GuildTimeZone {
             })
     }
 
-    /// The zone's IANA name in its usual spelling.
+    /// The zone's IANA name in its canonical spelling.
     #[must_use]
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "a zone without a name is not constructed"
-    )]
+    #[expect(clippy::missing_panics_doc, reason = "a zone always has a name")]
     pub fn name(&self) -> &str {
         self.zone.iana_name().expect("checked at construction")
     }
@@ -330,7 +329,7 @@ impl FromStr for GuildTimeZone {
     }
 }
 
-/// The built-in zone database has no zone of that name.
+/// The embedded time zone database does not have a zone with this name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("`{}` is not a known time zone: expected an IANA name such as `Asia/Taipei` or `UTC`", input.escape_debug())]
 pub struct UnknownTimeZone {
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_and_negative_times_are_refused_by_name() {
+    fn milliseconds_and_negative_times_are_refused() {
         let error = UnixSeconds::new(1_755_820_801_000).unwrap_err();
         assert!(error.to_string().contains("milliseconds"), "{error}");
         assert!(
@@ -415,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_found_by_name_without_regard_to_case() {
+    fn zones_are_found_by_name_ignoring_case() {
         assert_eq!(
             GuildTimeZone::new("asia/taipei").unwrap().name(),
             "Asia/Taipei"
@@ -434,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn days_and_months_read_what_they_write() {
+    fn days_and_months_parse_what_they_format() {
         let day: Day = "20240229".parse().unwrap();
         assert_eq!(day.to_string(), "20240229");
         assert_eq!("2024-02-29".parse::<Day>().unwrap(), day);
@@ -459,7 +458,7 @@ mod tests {
     }
 
     #[test]
-    fn the_system_clock_tells_a_time_of_this_century() {
+    fn the_system_clock_returns_a_time_of_this_century() {
         assert!(SystemClock.now() > at(1_700_000_000));
     }
 }

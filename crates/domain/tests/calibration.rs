@@ -1,4 +1,4 @@
-//! The conformance suite is worth what it finds: each fault below must fail it.
+//! Calibrates the conformance suite: a repository with any of the faults below must fail it.
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -20,33 +20,33 @@ use roas_domain::{
     ScoreEntry, UnixSeconds,
 };
 
-/// What is wrong with a repository.
+/// A fault of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     None,
     /// Every event counts, known id or not.
     ForgetsIds,
-    /// An id counts once for each member.
+    /// An id counts once per member.
     RemembersIdsByMember,
-    /// An id is looked up, and remembered only after others had their turn.
+    /// An id is looked up, and stored only after other tasks have run.
     RemembersIdsTooLate,
-    /// A batch is recorded event by event, and others may come between.
+    /// A batch is recorded event by event, and other writes may come between them.
     SplitsBatches,
     /// A batch may have any size.
-    TakesAnyBatch,
-    /// Outcomes are not in the order of their events.
-    AnswersBackwards,
-    /// An adjustment is written as read plus delta, and others may come between.
+    AcceptsAnyBatch,
+    /// Outcomes are in reverse order.
+    ReversesOutcomes,
+    /// An adjustment is written as read plus delta, and other writes may come between.
     LosesAdjustments,
-    /// Leaderboards show scores as they are stored.
+    /// Leaderboards show stored scores, without decay.
     RanksByStoredScores,
-    /// Ranks begin at 0.
+    /// Ranks start at 0.
     RanksFromZero,
-    /// Leaderboards leave out who fell to 0.
+    /// Leaderboards leave out members at 0.
     HidesZeros,
-    /// Days are UTC's.
+    /// Days are in UTC.
     IgnoresTimeZones,
-    /// A member known by an adjustment alone is not counted.
+    /// A member known only by an adjustment is not counted.
     CountsWritersOnly,
 }
 
@@ -70,7 +70,7 @@ impl Faulty {
         self.fault == fault
     }
 
-    /// Whether this id was not seen before, for `member` or for all.
+    /// Whether this id is new, for `member` or for all.
     fn is_new(&self, member: Option<MemberKey>, event: &ActivityEvent) -> bool {
         event.id.is_none_or(|id| {
             !self
@@ -89,7 +89,7 @@ impl Faulty {
     }
 }
 
-/// Lets everyone else have a turn.
+/// Yields to the other tasks.
 async fn pause() {
     let mut paused = false;
     std::future::poll_fn(|context| {
@@ -135,7 +135,7 @@ impl ActivityRepository for Faulty {
         &self,
         events: Vec<ActivityEvent>,
     ) -> Result<Vec<EventOutcome>, RepositoryError> {
-        if events.len() > MAX_EVENTS_PER_CALL && !self.is(Fault::TakesAnyBatch) {
+        if events.len() > MAX_EVENTS_PER_CALL && !self.is(Fault::AcceptsAnyBatch) {
             return self.sound.record_many(events).await;
         }
         let mut outcomes = Vec::new();
@@ -145,7 +145,7 @@ impl ActivityRepository for Faulty {
                 pause().await;
             }
         }
-        if self.is(Fault::AnswersBackwards) {
+        if self.is(Fault::ReversesOutcomes) {
             outcomes.reverse();
         }
         Ok(outcomes)
@@ -250,7 +250,7 @@ impl ActivityRepository for Faulty {
     }
 }
 
-/// Polls until the end. Whoever pauses here can go on at once.
+/// Polls until the future completes. A task that yields can always continue at once.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     let mut context = Context::from_waker(Waker::noop());
@@ -259,7 +259,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
             return done;
         }
     }
-    panic!("the future does not come to its end");
+    panic!("the future does not complete");
 }
 
 type Running = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -269,8 +269,8 @@ fn fails(fault: Fault, scenario: impl FnOnce(Arc<dyn ActivityRepository>) -> Run
     catch_unwind(scenario).is_err()
 }
 
-/// Names a scenario once with each fault that it is there to find: it must fail with the fault,
-/// and pass without one.
+/// Names a scenario and the faults that it must find: it must fail with each fault, and pass
+/// without one.
 macro_rules! finds {
     ($($scenario:ident: $($fault:ident)+;)+) => {$(
         #[test]
@@ -287,24 +287,25 @@ macro_rules! finds {
 finds! {
     the_same_id_counts_once: ForgetsIds;
     the_same_id_counts_once_within_a_batch: ForgetsIds RemembersIdsByMember;
-    the_same_id_counts_once_whoever_and_whenever: ForgetsIds RemembersIdsByMember;
+    the_same_id_counts_once_for_any_member_and_time: ForgetsIds RemembersIdsByMember;
     concurrent_events_of_one_id_count_once: ForgetsIds RemembersIdsByMember RemembersIdsTooLate;
     concurrent_batches_are_not_mixed: SplitsBatches;
     concurrent_adjustments_all_add_up: LosesAdjustments;
-    a_batch_that_is_too_large_is_refused_and_changes_nothing: TakesAnyBatch;
-    a_batch_is_answered_in_order: AnswersBackwards;
+    a_batch_that_is_too_large_is_refused_and_changes_nothing: AcceptsAnyBatch;
+    a_batch_returns_outcomes_in_order: ReversesOutcomes;
     a_leaderboard_ranks_by_the_score_at_the_time_asked_for: RanksByStoredScores;
     every_rank_agrees_with_the_leaderboard: RanksByStoredScores RanksFromZero HidesZeros;
-    members_at_zero_are_members_all_the_same: RanksFromZero HidesZeros;
+    members_at_zero_are_ranked: RanksFromZero HidesZeros;
     messages_count_for_the_day_in_the_guilds_time_zone: IgnoresTimeZones;
     days_follow_daylight_saving_time: IgnoresTimeZones;
     a_month_is_the_sum_of_its_days: IgnoresTimeZones;
     a_new_time_zone_holds_for_later_messages_only: IgnoresTimeZones;
-    rules_come_back_as_they_were_set: IgnoresTimeZones;
+    rules_are_read_back_as_they_were_set: IgnoresTimeZones;
     counts_cover_all_guilds: CountsWritersOnly;
 }
 
-/// A limit that is not kept, one that is too wide, and a batch of which the first half is recorded.
+/// A limit that is ignored, one that is too wide, and a batch of which only the first half is
+/// recorded.
 #[test]
 fn times_too_far_ahead_are_refused() {
     let clock = || ManualClock::new(at(MIDNIGHT));
@@ -363,7 +364,7 @@ fn agreement_with_the_model_finds_what_one_caller_can_see() {
     for fault in [
         Fault::ForgetsIds,
         Fault::RemembersIdsByMember,
-        Fault::AnswersBackwards,
+        Fault::ReversesOutcomes,
         Fault::RanksByStoredScores,
         Fault::RanksFromZero,
         Fault::HidesZeros,
@@ -388,7 +389,7 @@ fn lanes_find_what_one_caller_can_see_too() {
     assert!(!failing(Fault::None));
     for fault in [
         Fault::ForgetsIds,
-        Fault::AnswersBackwards,
+        Fault::ReversesOutcomes,
         Fault::IgnoresTimeZones,
     ] {
         assert!(failing(fault), "{fault:?} was not found");

@@ -1,4 +1,4 @@
-//! The repository in memory passes the suite that every implementation passes.
+//! The in-memory repository passes the suite that every implementation must pass.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use roas_domain::testing::conformance::{
 };
 use roas_domain::testing::{ManualClock, MemoryRepository, Model, Operation, fixtures, strategies};
 
-/// The repository in memory never waits, so a future that is not ready at once is a defect.
+/// The in-memory repository never waits, so a future that is not ready after one poll is a bug.
 fn ready(future: impl Future<Output = ()>) {
     let mut future = std::pin::pin!(future);
     let polled = future
@@ -37,7 +37,8 @@ proptest! {
         ready(lanes_end_as_the_model(Arc::new(MemoryRepository::new()), lanes));
     }
 
-    /// What [`lanes_end_as_the_model`] builds on: the model ends the same if lanes take turns.
+    /// The precondition of [`lanes_end_as_the_model`]: the model ends the same if lanes are
+    /// interleaved.
     #[test]
     fn lanes_do_not_depend_on_how_they_interleave(lanes in strategies::lanes()) {
         let mut one_by_one = Model::new();
@@ -53,20 +54,20 @@ proptest! {
         prop_assert_eq!(one_by_one, in_turns);
     }
 
-    /// The model's own books balance, whatever it is told.
+    /// The model counts each message exactly once, whatever the operations.
     #[test]
     fn the_model_counts_every_message_once(operations in strategies::operations()) {
         let mut model = Model::new();
-        let mut told = 0;
+        let mut counted = 0;
         let mut ids = BTreeSet::new();
         for operation in &operations {
             operation.apply(&mut model).unwrap();
             for event in operation.events() {
-                told += u64::from(event.id.is_none_or(|id| ids.insert(id)));
+                counted += u64::from(event.id.is_none_or(|id| ids.insert(id)));
             }
         }
         let by_day: u64 = model.day_counts().map(|(_, _, messages)| messages).sum();
-        prop_assert_eq!((model.counts().messages, by_day), (told, told));
+        prop_assert_eq!((model.counts().messages, by_day), (counted, counted));
     }
 }
 
@@ -91,10 +92,10 @@ fn a_snapshot_is_what_the_repository_holds() {
     assert_eq!(repository.snapshot().unwrap(), model);
 }
 
-/// A scenario that the macro leaves out would be skipped without a word.
+/// A scenario that the macro does not list would silently not run.
 #[test]
 fn the_macro_lists_every_scenario() {
-    /// They take more than a repository.
+    /// They take more parameters than a repository.
     const CALLED_BY_NAME: [&str; 3] = [
         "agrees_with_the_model",
         "lanes_end_as_the_model",
@@ -125,6 +126,6 @@ fn the_macro_lists_every_scenario() {
     assert_eq!(
         face.matches("\nmod ").count(),
         sources.len(),
-        "a module is not looked at"
+        "a module is not checked"
     );
 }

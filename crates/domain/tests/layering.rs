@@ -1,10 +1,10 @@
-//! The one rule of the workspace's crates: arrows point inwards, and the domain does no I/O.
+//! The rule of the workspace's crates: dependencies point inwards, and the domain does no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{CargoOpt, DependencyKind, MetadataCommand};
 
-/// Which of the workspace's crates a crate may depend on.
+/// The workspace crates that a crate may depend on.
 const ALLOWED: [(&str, &[&str]); 6] = [
     ("roas-domain", &[]),
     ("roas-db", &["roas-domain"]),
@@ -17,7 +17,7 @@ const ALLOWED: [(&str, &[&str]); 6] = [
     ),
 ];
 
-/// Crates that drive a database; of the library crates, `roas-db` alone names them.
+/// Crates that drive a database; among the library crates, only `roas-db` depends on them.
 const SQLITE: [&str; 5] = [
     "rusqlite",
     "libsqlite3-sys",
@@ -26,7 +26,7 @@ const SQLITE: [&str; 5] = [
     "sqlx",
 ];
 
-/// Crates that do I/O or run tasks. With [`SQLITE`], the domain must not reach them.
+/// Crates that do I/O or run tasks. The domain must not reach them, nor [`SQLITE`].
 const IO: [&str; 16] = [
     "actix-rt",
     "async-io",
@@ -46,7 +46,7 @@ const IO: [&str; 16] = [
     "tokio",
 ];
 
-/// Who depends on whom, by name and by normal dependencies alone, all features on.
+/// The dependency graph by crate name: normal dependencies only, with all features.
 #[derive(Debug, Default)]
 struct Graph {
     arrows: BTreeMap<String, BTreeSet<String>>,
@@ -68,8 +68,7 @@ impl Graph {
             .extend(to.into_iter().map(str::to_owned));
     }
 
-    /// The workspace this crate is tested in. On its own, as it is published, it is a workspace of
-    /// one.
+    /// The workspace in which this crate is tested. As published, the crate is a workspace of one.
     fn of_this_workspace() -> Self {
         let metadata = MetadataCommand::new()
             .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
@@ -122,7 +121,7 @@ impl Graph {
     }
 }
 
-/// What the domain reaches, at whatever distance, and must not.
+/// What the domain reaches, directly or not, and must not.
 fn io_in_the_domain(graph: &Graph) -> Vec<String> {
     let reached = graph.reachable("roas-domain");
     let found = IO
@@ -134,7 +133,7 @@ fn io_in_the_domain(graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-/// Arrows between the workspace's crates that do not point inwards.
+/// Dependencies between workspace crates that do not point inwards.
 fn outward_arrows(graph: &Graph) -> Vec<String> {
     let ours = |name: &str| ALLOWED.iter().any(|(crate_name, _)| *crate_name == name);
     let mut found = Vec::new();
@@ -149,8 +148,9 @@ fn outward_arrows(graph: &Graph) -> Vec<String> {
     found
 }
 
-/// Library crates beside `roas-db` that name the database's driver. The load tester may: it
-/// compares with engines of its own. So may the faults, which lie below the driver.
+/// Library crates other than `roas-db` that depend on the database driver. The load tester may,
+/// because it compares with engines of its own, and so may the fault injection, which is below the
+/// driver.
 fn drivers_outside_the_adapter(graph: &Graph) -> Vec<String> {
     let mut found = Vec::new();
     for from in ["roas-domain", "roas-app", "roas-cli"] {
@@ -181,7 +181,7 @@ fn arrows_point_inwards() {
 }
 
 #[test]
-fn the_adapter_alone_names_the_driver() {
+fn only_the_adapter_depends_on_the_driver() {
     assert_eq!(
         drivers_outside_the_adapter(&Graph::of_this_workspace()),
         [""; 0]

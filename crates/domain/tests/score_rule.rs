@@ -1,4 +1,4 @@
-//! What holds of the scoring rule for any events, under any rules.
+//! Properties of the scoring rule, for any events under any rules.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -18,7 +18,7 @@ fn times() -> impl Strategy<Value = Vec<UnixSeconds>> {
     vec(time(), 1..40)
 }
 
-/// A member who is known, by messages or by an adjustment, with a score within `rules`.
+/// A member known by messages or by an adjustment, with a score within `rules`.
 fn known_under(rules: ScoreRules) -> impl Strategy<Value = ActivityRecord> {
     (0.0..=rules.max_score(), time(), 0..1_000_u64).prop_map(|(points, last, messages)| {
         ActivityRecord {
@@ -39,9 +39,9 @@ fn run(times: &[UnixSeconds], rules: &ScoreRules) -> ActivityRecord {
     times.iter().fold(None, step).expect("there is an event")
 }
 
-/// The rule once more, from the README's words alone and with plain numbers: what comes before,
-/// as score and last time, and what comes after.
-fn by_the_readme(before: Option<(f64, i64)>, t: i64, rules: &ScoreRules) -> (f64, i64) {
+/// The rule again, from the words of the README and with plain numbers: takes score and last time
+/// before the event, and returns them after it.
+fn from_the_readme(before: Option<(f64, i64)>, t: i64, rules: &ScoreRules) -> (f64, i64) {
     let (max, gain) = (rules.max_score(), rules.gain_per_message());
     let Some((s, l)) = before else {
         return (if gain < max { gain } else { max }, t);
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn every_message_counts_in_whichever_order(times in times(), rules in score_rules()) {
+    fn every_message_counts_in_any_order(times in times(), rules in score_rules()) {
         let mut sorted = times.clone();
         sorted.sort_unstable();
         let reversed: Vec<_> = sorted.iter().rev().copied().collect();
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn a_late_message_or_one_within_the_cooldown_changes_the_count_alone(
+    fn a_late_message_or_one_within_the_cooldown_changes_only_the_count(
         (rules, before) in rules_and_known(),
         at in time(),
     ) {
@@ -138,14 +138,14 @@ proptest! {
         let once = run(&times, &rules);
         let late: Vec<_> = times.iter().chain(&times).copied().collect();
         let twice = run(&late, &rules);
-        // A first delivery that scored nothing may not score the second time either: all of them
-        // lie at or before the last time, and within its cooldown.
+        // If the first delivery did not score, the second must not either: both times are at or
+        // before the last time, or within its cooldown.
         prop_assert_eq!(twice.score, once.score);
         prop_assert_eq!(twice.last_message_at, once.last_message_at);
     }
 
     #[test]
-    fn a_score_never_rises_by_waiting(
+    fn a_score_never_rises_over_time(
         (rules, member) in rules_and_known(),
         one in time(),
         other in time(),
@@ -158,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn a_score_stays_until_the_grace_is_over(
+    fn a_score_does_not_decay_within_the_grace(
         (rules, member) in rules_and_known(),
         before in 0..=7_200_i64,
     ) {
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_scores_adds_the_gain_to_what_the_decay_left(
+    fn a_message_that_scores_adds_the_gain_to_the_decayed_score(
         (rules, before) in rules_and_known(),
         at in time(),
     ) {
@@ -215,12 +215,12 @@ proptest! {
     }
 
     #[test]
-    fn the_rule_is_what_the_readme_says(times in times(), rules in score_rules()) {
+    fn the_rule_is_as_the_readme_states_it(times in times(), rules in score_rules()) {
         let mut state = None;
         let mut plain = None;
         for &at in &times {
             let (record, _) = ActivityRecord::after_event(state, &event(at), &rules);
-            let expected = by_the_readme(plain, at.get(), &rules);
+            let expected = from_the_readme(plain, at.get(), &rules);
             prop_assert_eq!(record.score, score(expected.0));
             prop_assert_eq!(record.last_message_at.get(), expected.1);
             (state, plain) = (Some(record), Some(expected));
@@ -228,8 +228,8 @@ proptest! {
     }
 }
 
-/// Without a cooldown, a message of the very second of the last one is not late: it scores. The
-/// score rises twice for one message delivered twice then, unless it carries an id.
+/// Without a cooldown, a message in the same second as the last one is not late and scores. A
+/// message that is delivered twice then scores twice, unless it has an id.
 #[test]
 fn without_a_cooldown_the_same_second_scores_again() {
     let rules = ScoreRules::default().with_cooldown_seconds(0).unwrap();

@@ -252,7 +252,7 @@ fn one_message_from_the_future_is_rejected_and_the_rest_counts_as_without_it() {
     assert!(
         answer
             .stderr
-            .starts_with("line 2: the time 2052-08-22T00:00:00Z lies "),
+            .starts_with("line 2: the time 2052-08-22T00:00:00Z is "),
         "{answer:?}"
     );
     assert_eq!(answer.stderr.lines().count(), 1, "{answer:?}");

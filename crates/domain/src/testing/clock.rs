@@ -1,21 +1,21 @@
-//! A clock that a test moves by hand.
+//! A clock that a test sets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use crate::time::{Clock, UnixSeconds};
 
-/// A clock that stands still until it is moved. Clones share one time, so that a test keeps a
-/// handle on the clock that it gives away.
+/// A clock that stands still until it is changed. Clones share one time, so a test can keep a
+/// handle on the clock that it passes on.
 ///
 /// ```
 /// use roas_domain::testing::ManualClock;
 /// use roas_domain::{Clock, UnixSeconds};
 ///
 /// let clock = ManualClock::new(UnixSeconds::new(1_755_820_800)?);
-/// let given_away = clock.clone();
+/// let shared = clock.clone();
 /// clock.advance(60);
-/// assert_eq!(given_away.now().get(), 1_755_820_860);
+/// assert_eq!(shared.now().get(), 1_755_820_860);
 /// # Ok::<(), roas_domain::InvalidTime>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Creates a clock that shows `now`.
     #[must_use]
     pub fn new(now: UnixSeconds) -> Self {
         Self {
@@ -32,16 +32,16 @@ impl ManualClock {
         }
     }
 
-    /// Sets the clock to `now`, which may lie before the time it shows.
+    /// Sets the clock to `now`, which may be before the current time.
     pub fn set(&self, now: UnixSeconds) {
         self.seconds.store(now.get(), Ordering::SeqCst);
     }
 
-    /// Moves the clock by `seconds`, backwards where they are negative, and no further than
-    /// [`UnixSeconds::MIN`] or [`UnixSeconds::MAX`].
+    /// Advances the clock by `seconds`, backwards if negative, clamped to [`UnixSeconds::MIN`] and
+    /// [`UnixSeconds::MAX`].
     pub fn advance(&self, seconds: i64) {
         let moved = |now| Some(shown(now).saturating_add(seconds).get());
-        // The closure never answers `None`, so there is no failure to look at.
+        // The closure never returns `None`, so this cannot fail.
         let _ = self
             .seconds
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
@@ -54,7 +54,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// Only checked times are ever stored, so nothing is cut off here.
+/// Only valid times are stored, so nothing is clamped here.
 fn shown(seconds: i64) -> UnixSeconds {
     UnixSeconds::MIN.saturating_add(seconds)
 }

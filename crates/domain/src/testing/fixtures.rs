@@ -1,21 +1,21 @@
-//! Short spellings of the domain's values, for tests.
+//! Short constructors of the domain's values, for tests.
 //!
-//! Each function panics where the value is none that the domain accepts: a test that names such a
-//! value by mistake should end there.
+//! Each function panics if the value is not valid in the domain: a test that contains such a value
+//! by mistake should fail there.
 
 use crate::activity::{ActivityEvent, MemberKey};
 use crate::id::{EventId, GuildId, UserId};
 use crate::score::{Score, ScoreDelta};
 use crate::time::{GuildTimeZone, UnixSeconds};
 
-/// A Friday's first second in UTC, 2025-08-22T00:00:00Z: a time to count from.
+/// A Friday's first second in UTC, 2025-08-22T00:00:00Z: the base time of tests.
 pub const MIDNIGHT: i64 = 1_755_820_800;
 
 /// A guild.
 ///
 /// # Panics
 ///
-/// Where `id` is no snowflake.
+/// If `id` is not a snowflake.
 #[must_use]
 pub fn guild(id: u64) -> GuildId {
     GuildId::new(id).expect("a guild id of a test")
@@ -25,7 +25,7 @@ pub fn guild(id: u64) -> GuildId {
 ///
 /// # Panics
 ///
-/// Where `id` is no snowflake.
+/// If `id` is not a snowflake.
 #[must_use]
 pub fn user(id: u64) -> UserId {
     UserId::new(id).expect("a user id of a test")
@@ -35,7 +35,7 @@ pub fn user(id: u64) -> UserId {
 ///
 /// # Panics
 ///
-/// Where either is no snowflake.
+/// If either is not a snowflake.
 #[must_use]
 pub fn member(guild_id: u64, user_id: u64) -> MemberKey {
     MemberKey {
@@ -48,7 +48,7 @@ pub fn member(guild_id: u64, user_id: u64) -> MemberKey {
 ///
 /// # Panics
 ///
-/// Where `id` is no snowflake.
+/// If `id` is not a snowflake.
 #[must_use]
 pub fn event_id(id: u64) -> EventId {
     EventId::new(id).expect("an event id of a test")
@@ -58,7 +58,7 @@ pub fn event_id(id: u64) -> EventId {
 ///
 /// # Panics
 ///
-/// Where `seconds` is no time that the domain accepts.
+/// If `seconds` is not a valid time.
 #[must_use]
 pub fn at(seconds: i64) -> UnixSeconds {
     UnixSeconds::new(seconds).expect("a time of a test")
@@ -68,7 +68,7 @@ pub fn at(seconds: i64) -> UnixSeconds {
 ///
 /// # Panics
 ///
-/// Where `seconds` is no time that the domain accepts.
+/// If `seconds` is not a valid time.
 #[must_use]
 pub fn message(member: MemberKey, seconds: i64) -> ActivityEvent {
     ActivityEvent {
@@ -82,7 +82,7 @@ pub fn message(member: MemberKey, seconds: i64) -> ActivityEvent {
 ///
 /// # Panics
 ///
-/// Where `id` is no snowflake, or `seconds` no time that the domain accepts.
+/// If `id` is not a snowflake, or `seconds` is not a valid time.
 #[must_use]
 pub fn message_with_id(id: u64, member: MemberKey, seconds: i64) -> ActivityEvent {
     ActivityEvent {
@@ -96,17 +96,17 @@ pub fn message_with_id(id: u64, member: MemberKey, seconds: i64) -> ActivityEven
 ///
 /// # Panics
 ///
-/// Where `value` is no score.
+/// If `value` is not a valid score.
 #[must_use]
 pub fn score(value: f64) -> Score {
     Score::new(value).expect("a score of a test")
 }
 
-/// A change to a score.
+/// A change of a score.
 ///
 /// # Panics
 ///
-/// Where `value` is no delta.
+/// If `value` is not a valid delta.
 #[must_use]
 pub fn delta(value: f64) -> ScoreDelta {
     ScoreDelta::new(value).expect("a delta of a test")
@@ -116,7 +116,7 @@ pub fn delta(value: f64) -> ScoreDelta {
 ///
 /// # Panics
 ///
-/// Where there is no zone of that name.
+/// If there is no zone with that name.
 #[must_use]
 pub fn zone(name: &str) -> GuildTimeZone {
     GuildTimeZone::new(name).expect("a time zone of a test")

@@ -1,4 +1,4 @@
-//! The port in memory: the model of what a store must answer, and a repository around it.
+//! The port in memory: a model of what a store must return, and a repository around it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -14,8 +14,8 @@ use crate::repository::{ActivityRepository, MAX_EVENTS_PER_CALL, check_clock_ske
 use crate::score::{GuildRules, Score, ScoreDelta};
 use crate::time::{Clock, Day, UnixSeconds};
 
-/// The sequential model of the port: what any implementation must answer when it is asked one
-/// thing at a time. It is written for plainness, not for speed, and remembers event ids for good.
+/// The sequential model of the port: what any implementation must return if it is called
+/// sequentially. It is written for clarity, not speed, and never forgets event ids.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Model {
     records: BTreeMap<MemberKey, ActivityRecord>,
@@ -25,7 +25,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A model that knows nothing.
+    /// Creates an empty model.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -51,7 +51,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// `InvalidRequest` for more than [`MAX_EVENTS_PER_CALL`] events; nothing is changed then.
+    /// `InvalidRequest` for more than [`MAX_EVENTS_PER_CALL`] events; then nothing is changed.
     pub fn record_many(
         &mut self,
         events: &[ActivityEvent],
@@ -69,7 +69,7 @@ impl Model {
         Ok(events.iter().map(|event| self.record(event)).collect())
     }
 
-    /// Moves a member's score; [`ActivityRepository::adjust_score`].
+    /// Changes a member's score; [`ActivityRepository::adjust_score`].
     pub fn adjust_score(
         &mut self,
         member: MemberKey,
@@ -88,18 +88,19 @@ impl Model {
         self.rules.insert(guild, rules);
     }
 
-    /// What is known of a member; [`ActivityRepository::find_member`].
+    /// A member's record; [`ActivityRepository::find_member`].
     #[must_use]
     pub fn find_member(&self, member: MemberKey) -> Option<ActivityRecord> {
         self.records.get(&member).copied()
     }
 
-    /// Every member's record, by guild and then by user.
+    /// Every member's record, ordered by guild and user.
     pub fn records(&self) -> impl Iterator<Item = &ActivityRecord> {
         self.records.values()
     }
 
-    /// How many messages each member wrote on each day, by guild, user and day. No count is 0.
+    /// How many messages each member wrote on each day, ordered by guild, user and day. No count is
+    /// 0.
     pub fn day_counts(&self) -> impl Iterator<Item = (MemberKey, Day, u64)> {
         self.messages
             .iter()
@@ -143,7 +144,7 @@ impl Model {
             }
         }
         let mut totals: Vec<_> = totals.into_iter().collect();
-        // The sort is stable, and the map was in the order of user ids.
+        // The sort is stable, and the map is ordered by user id.
         totals.sort_by_key(|&(_, messages)| std::cmp::Reverse(messages));
         let places = (1..).zip(totals).take(limit.get().into());
         places
@@ -155,7 +156,7 @@ impl Model {
             .collect()
     }
 
-    /// A member's place in the guild; [`ActivityRepository::score_rank`].
+    /// A member's rank in the guild; [`ActivityRepository::score_rank`].
     #[must_use]
     pub fn score_rank(&self, member: MemberKey, at: UnixSeconds) -> Option<Rank> {
         let ranking = self.ranking(member.guild, at);
@@ -173,7 +174,7 @@ impl Model {
         self.rules.get(&guild).cloned().unwrap_or_default()
     }
 
-    /// How much the model holds; [`ActivityRepository::counts`].
+    /// The totals; [`ActivityRepository::counts`].
     #[must_use]
     pub fn counts(&self) -> ActivityCounts {
         let guilds: BTreeSet<_> = self.records.keys().map(|member| member.guild).collect();
@@ -219,10 +220,10 @@ fn holds(period: Period, day: Day) -> bool {
     }
 }
 
-/// A repository that keeps all it is told in memory: the [`Model`] behind a lock.
+/// A repository that keeps everything in memory: the [`Model`] behind a lock.
 ///
-/// It is linearizable, never waits and never fails, but for batches that are too large, and for times
-/// too far ahead where it [has a clock](Self::with_clock). Nothing outlives it.
+/// It is linearizable, never waits, and fails only for batches that are too large and, if it [has a
+/// clock](Self::with_clock), for times too far ahead. Nothing is persisted.
 #[derive(Debug, Default)]
 pub struct MemoryRepository {
     model: Mutex<Model>,
@@ -230,13 +231,13 @@ pub struct MemoryRepository {
 }
 
 impl MemoryRepository {
-    /// An empty repository, which takes any time.
+    /// Creates an empty repository that accepts any time.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// This repository, refusing times that lie more than `max_skew` ahead of `clock`.
+    /// Makes this repository refuse times more than `max_skew` ahead of `clock`.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>, max_skew: Duration) -> Self {
         Self {
@@ -252,7 +253,7 @@ impl MemoryRepository {
         }
     }
 
-    /// All that is kept, as it is now.
+    /// A copy of the current state.
     ///
     /// # Errors
     ///
@@ -261,7 +262,7 @@ impl MemoryRepository {
         self.model().map(|model| model.clone())
     }
 
-    /// A panic in the midst of a write may have left half of it behind, so there is no going on.
+    /// A panic during a write may have left half of it behind, so later calls fail.
     fn model(&self) -> Result<MutexGuard<'_, Model>, RepositoryError> {
         self.model.lock().map_err(|_| {
             RepositoryError::new(RepositoryErrorKind::Internal, "an earlier call panicked")

@@ -1,12 +1,12 @@
-//! What tests of this crate, of its adapters and of its callers share. Behind the feature
-//! `testing`, and never part of a program.
+//! What the tests of this crate, of its adapters and of its callers share. Behind the feature
+//! `testing`; not for production.
 //!
-//! - [`MemoryRepository`] stands in for a store wherever a test needs one that works;
-//!   [`MockActivityRepository`] where it needs one that fails.
-//! - [`Model`] says what a store must answer: the port's contract, run one call at a time.
-//! - [`conformance`] holds every implementation to that contract; an adapter runs all of it with
+//! - [`MemoryRepository`] replaces a store in tests that need one that works;
+//!   [`MockActivityRepository`] in those that need one that fails.
+//! - [`Model`] specifies what a store must return: the port's contract, one call at a time.
+//! - [`conformance`] tests an implementation against that contract; an adapter runs all of it with
 //!   [`conformance_suite!`](crate::conformance_suite).
-//! - [`strategies`] makes the events and [`Operation`]s that its property tests run.
+//! - [`strategies`] draws the events and [`Operation`]s for property tests.
 
 mod clock;
 pub mod conformance;

@@ -1,4 +1,4 @@
-//! Writes as values: so that one sequence can be given to a repository and to the model.
+//! Writes as values, so that one sequence can be applied to a repository and to the model.
 
 use crate::activity::{ActivityEvent, ActivityRecord, EventOutcome, MemberKey};
 use crate::error::RepositoryError;
@@ -17,45 +17,45 @@ pub enum Operation {
     RecordMany(Vec<ActivityEvent>),
     /// [`ActivityRepository::adjust_score`].
     Adjust {
-        /// Whose score is moved.
+        /// The member whose score changes.
         member: MemberKey,
-        /// By how much.
+        /// The change.
         delta: ScoreDelta,
-        /// When.
+        /// The time of the adjustment.
         at: UnixSeconds,
     },
     /// [`ActivityRepository::set_guild_rules`].
     SetRules {
-        /// Whose rules are set.
+        /// The guild whose rules are set.
         guild: GuildId,
-        /// What they are from then on.
+        /// The new rules.
         rules: GuildRules,
     },
 }
 
-/// What an [`Operation`] answered.
+/// What an [`Operation`] returned.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OperationOutput {
-    /// To [`Operation::Record`].
+    /// For [`Operation::Record`].
     Recorded(EventOutcome),
-    /// To [`Operation::RecordMany`].
+    /// For [`Operation::RecordMany`].
     RecordedMany(Vec<EventOutcome>),
-    /// To [`Operation::Adjust`].
+    /// For [`Operation::Adjust`].
     Adjusted(ActivityRecord),
-    /// To [`Operation::SetRules`].
+    /// For [`Operation::SetRules`].
     RulesSet,
 }
 
 impl Operation {
-    /// Asks `repository` for this operation.
+    /// Calls this operation on `repository`.
     ///
     /// # Errors
     ///
-    /// What the repository fails with.
+    /// The error of the repository.
     ///
     /// # Cancel safety
     ///
-    /// That of the port's operation: it is applied once, whole, or not at all.
+    /// That of the port's operation: it is applied once, in full, or not at all.
     pub async fn perform(
         &self,
         repository: &dyn ActivityRepository,
@@ -84,7 +84,7 @@ impl Operation {
     ///
     /// # Errors
     ///
-    /// Where the port refuses it: a batch of more than
+    /// If the port refuses it: a batch of more than
     /// [`MAX_EVENTS_PER_CALL`](crate::MAX_EVENTS_PER_CALL) events.
     pub fn apply(&self, model: &mut Model) -> Result<OperationOutput, RepositoryError> {
         Ok(match self {
@@ -100,7 +100,7 @@ impl Operation {
         })
     }
 
-    /// The events it records, in order.
+    /// The events that it records, in order.
     #[must_use]
     pub fn events(&self) -> &[ActivityEvent] {
         match self {

@@ -1,8 +1,9 @@
-//! Proptest strategies for what a repository is told.
+//! Proptest strategies for the input of a repository.
 //!
-//! Ids come from small sets, so that members are hot and event ids repeat; times come in clusters,
-//! so that events fall together, within a cooldown, hours apart, and out of order. All times but
-//! the domain's own bounds, which are drawn too, lie within [`SPAN_SECONDS`] after [`START`].
+//! Ids come from small sets, so that some members are hot and event ids repeat. Times come in
+//! clusters, so that events are at the same time, within a cooldown, hours apart, and out of order.
+//! All times lie within [`SPAN_SECONDS`] after [`START`], except the domain's own bounds, which are
+//! drawn too.
 
 use std::ops::RangeInclusive;
 
@@ -19,14 +20,15 @@ use crate::testing::{Operation, fixtures};
 use crate::time::{GuildTimeZone, UnixSeconds};
 
 /// 2025-03-30T00:00:00Z, an hour before Europe's clocks go forward, and two days before the end of
-/// a month: days, months and daylight saving time all turn within [`SPAN_SECONDS`] after it.
+/// a month: the day, the month and daylight saving time all change within [`SPAN_SECONDS`] after
+/// it.
 pub const START: i64 = 1_743_292_800;
 
-/// Within how many seconds after [`START`] the times lie: three days.
+/// The span of the times after [`START`], in seconds: three days.
 pub const SPAN_SECONDS: i64 = 3 * 86_400;
 
-/// The zones that guilds are given: without daylight saving time, with it on [`START`]'s day
-/// (Berlin), with it in the south and by half an hour (Lord Howe), and west of UTC.
+/// The time zones of the guilds: without daylight saving time, with it on [`START`]'s day (Berlin),
+/// with it in the south and by half an hour (Lord Howe), and west of UTC.
 pub const TIME_ZONES: [&str; 5] = [
     "UTC",
     "Asia/Taipei",
@@ -35,11 +37,11 @@ pub const TIME_ZONES: [&str; 5] = [
     "America/New_York",
 ];
 
-/// The ids that operations draw from.
+/// The ids from which operations are drawn.
 #[derive(Debug, Clone)]
 struct Keys {
     guilds: Vec<u64>,
-    /// Those of the guilds whose rules are set.
+    /// The guilds whose rules are set.
     ruled: Vec<u64>,
     users: RangeInclusive<u64>,
     events: RangeInclusive<u64>,
@@ -56,8 +58,8 @@ impl Keys {
         }
     }
 
-    /// Users, event ids and one guild of the lane's own, beside two guilds that all lanes share
-    /// and whose rules nobody sets.
+    /// Users, event ids and one guild of the lane's own, and two guilds that all lanes share and
+    /// whose rules are never set.
     fn of_lane(lane: u64) -> Self {
         let own_guild = 100 + lane;
         Self {
@@ -97,28 +99,28 @@ impl Keys {
     }
 }
 
-/// A guild, of three.
+/// One of three guilds.
 pub fn guild_id() -> impl Strategy<Value = GuildId> {
     select(Keys::of_one_caller().guilds).prop_map(fixtures::guild)
 }
 
-/// A user, of five.
+/// One of five users.
 pub fn user_id() -> impl Strategy<Value = UserId> {
     Keys::of_one_caller().users.prop_map(fixtures::user)
 }
 
-/// A member: one of five users in one of three guilds, and every third time the same.
+/// One of five users in one of three guilds; a third of the time always the same member.
 pub fn member() -> impl Strategy<Value = MemberKey> {
     Keys::of_one_caller().member()
 }
 
-/// An event's id, of so few that they repeat.
+/// An event's id, from so few that they repeat.
 pub fn event_id() -> impl Strategy<Value = EventId> {
     Keys::of_one_caller().events.prop_map(fixtures::event_id)
 }
 
 /// A time: often one of a few, often within a cooldown or a grace of another, sometimes hours or
-/// days away, and now and then a bound of time itself.
+/// days away, and rarely a bound of the domain.
 pub fn time() -> impl Strategy<Value = UnixSeconds> {
     let seconds = prop_oneof![
         6 => select(vec![0, 59, 60, 300, 360]).prop_map(|after| START + after),
@@ -126,7 +128,7 @@ pub fn time() -> impl Strategy<Value = UnixSeconds> {
         3 => (0..72_i64, 0..120_i64).prop_map(|(hours, after)| START + hours * 3_600 + after),
         2 => (0..SPAN_SECONDS).prop_map(|after| START + after),
     ];
-    // Rare, because after the greatest time every other message of the member is a late one.
+    // Rare, because after the last time every other message of the member is late.
     prop_oneof![
         120 => seconds.prop_map(fixtures::at),
         1 => Just(UnixSeconds::MIN),
@@ -139,7 +141,7 @@ pub fn event() -> impl Strategy<Value = ActivityEvent> {
     Keys::of_one_caller().event()
 }
 
-/// A change to a score: mostly small, at times none, or as great as they get.
+/// A change of a score: usually small, sometimes 0 or as large as possible.
 pub fn score_delta() -> impl Strategy<Value = ScoreDelta> {
     prop_oneof![
         8 => -20.0..20.0_f64,
@@ -151,8 +153,8 @@ pub fn score_delta() -> impl Strategy<Value = ScoreDelta> {
     .prop_map(fixtures::delta)
 }
 
-/// Score rules: often the defaults' own values, often zero where zero is legal, and gains above
-/// the maximum too.
+/// Score rules: often the defaults, often zero where zero is legal, and also gains above the
+/// maximum.
 pub fn score_rules() -> impl Strategy<Value = ScoreRules> {
     let max = prop_oneof![3 => Just(100.0), 2 => 0.5..20.0_f64, 1 => Just(MAX_SCORE_LIMIT)];
     let gain = prop_oneof![3 => Just(1.0), 1 => Just(0.0), 2 => 0.0..10.0_f64, 1 => Just(150.0)];
@@ -162,7 +164,7 @@ pub fn score_rules() -> impl Strategy<Value = ScoreRules> {
     (max, gain, cooldown, grace, decay).prop_map(legal_rules)
 }
 
-/// The ranges that [`score_rules`] draws from lie within the rules' own.
+/// The ranges of [`score_rules`] lie within those of the rules.
 fn legal_rules((max, gain, cooldown, grace, decay): (f64, f64, i64, i64, f64)) -> ScoreRules {
     ScoreRules::default()
         .with_max_score(max)
@@ -173,7 +175,7 @@ fn legal_rules((max, gain, cooldown, grace, decay): (f64, f64, i64, i64, f64)) -
         .expect("the drawn rules are legal")
 }
 
-/// A time zone, of [`TIME_ZONES`].
+/// One of [`TIME_ZONES`].
 pub fn time_zone() -> impl Strategy<Value = GuildTimeZone> {
     select(TIME_ZONES.to_vec()).prop_map(fixtures::zone)
 }
@@ -183,26 +185,26 @@ pub fn guild_rules() -> impl Strategy<Value = GuildRules> {
     (score_rules(), time_zone()).prop_map(|(score, time_zone)| GuildRules { score, time_zone })
 }
 
-/// One write by any caller.
+/// One write.
 pub fn operation() -> impl Strategy<Value = Operation> {
     Keys::of_one_caller().operation()
 }
 
-/// Writes to be made one after the other: up to 60.
+/// Up to 60 writes for one caller.
 pub fn operations() -> impl Strategy<Value = Vec<Operation>> {
     vec(operation(), 1..60)
 }
 
-/// Writes to be made by several callers at once: two to six lanes of up to 30.
+/// Writes for several concurrent callers: two to six lanes of up to 30.
 ///
-/// Lanes meet in two guilds, and share nothing else: users and event ids belong to one lane each,
-/// and rules are set only for a guild that no other lane writes to. So what each lane is answered,
-/// and where it ends, does not depend on how the lanes interleave.
+/// Lanes share two guilds and nothing else: users and event ids belong to one lane each, and rules
+/// are set only for a guild to which no other lane writes. So what each lane's operations return,
+/// and its final state, do not depend on the interleaving.
 pub fn lanes() -> impl Strategy<Value = Vec<Vec<Operation>>> {
     (2..=6_u64).prop_flat_map(|lanes| (1..=lanes).map(lane).collect::<Vec<_>>())
 }
 
-/// Boxed, because each lane's strategy would otherwise be spelled out in the type of all of them.
+/// Boxed, because the type would otherwise contain the strategy of every lane.
 fn lane(lane: u64) -> BoxedStrategy<Vec<Operation>> {
     vec(Keys::of_lane(lane).operation(), 1..30).boxed()
 }

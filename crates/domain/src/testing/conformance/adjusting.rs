@@ -1,4 +1,4 @@
-//! Adjustments of a score, and how they meet events.
+//! Adjustments of a score, and how they interact with events.
 
 use std::sync::Arc;
 
@@ -23,12 +23,12 @@ async fn adjust(
     assert_eq!(
         known(repository, member).await,
         answer,
-        "the answer is what is stored"
+        "the returned record is the stored one"
     );
     answer
 }
 
-/// A member who never wrote is inserted, with the delta as the score and no messages.
+/// A member without messages is inserted, with the delta as the score.
 pub async fn an_adjustment_inserts_an_unknown_member(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let answer = adjust(&*repository, member, 7.5, MIDNIGHT).await;
@@ -67,8 +67,7 @@ pub async fn an_adjustment_inserts_an_unknown_member(repository: Arc<dyn Activit
     );
 }
 
-/// Deltas add up without decay, and what goes beyond 0 or the maximum is cut off, for a member who
-/// is inserted as for one who is known.
+/// Deltas add up without decay and are clamped to 0 and the maximum, for new and known members.
 pub async fn adjustments_add_up_within_zero_and_the_maximum(
     repository: Arc<dyn ActivityRepository>,
 ) {
@@ -110,7 +109,7 @@ pub async fn adjustments_add_up_within_zero_and_the_maximum(
     );
 }
 
-/// The time of a member never moves back.
+/// A member's last time never decreases.
 pub async fn an_adjustment_keeps_the_later_time(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     record_all(&*repository, [message(member, MIDNIGHT)]).await;
@@ -127,14 +126,14 @@ pub async fn an_adjustment_keeps_the_later_time(repository: Arc<dyn ActivityRepo
     assert_eq!(later.messages, 1);
 }
 
-/// An event goes on from the score and the time that an adjustment left.
+/// An event continues from the score and time that an adjustment set.
 pub async fn the_next_event_sees_an_adjustment(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     record_all(&*repository, [message(member, MIDNIGHT)]).await;
     let adjusted = adjust(&*repository, member, 20.0, MIDNIGHT + 60).await;
     assert_eq!(adjusted.score, score(21.0));
 
-    // The adjustment's time counts as the last message's: what comes within a minute cools down.
+    // The adjustment sets the last time, so messages within the following minute cool down.
     let outcomes = record_all(
         &*repository,
         [100, 120].map(|after| message(member, MIDNIGHT + after)),
@@ -154,9 +153,9 @@ pub async fn the_next_event_sees_an_adjustment(repository: Arc<dyn ActivityRepos
     assert_eq!(outcomes[1], EventOutcome::Scored(scored));
 }
 
-/// A member whom an adjustment made is known: the first event falls under the rule for later
-/// ones, with its cooldown and its decay.
-pub async fn a_member_made_by_an_adjustment_has_no_first_message(
+/// A member that an adjustment created is known: the first event follows the rule for later ones,
+/// with cooldown and decay.
+pub async fn a_member_created_by_an_adjustment_has_no_first_message(
     repository: Arc<dyn ActivityRepository>,
 ) {
     let (soon, late) = (member(1, 1), member(1, 2));

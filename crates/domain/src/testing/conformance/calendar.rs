@@ -1,4 +1,4 @@
-//! Messages by day and month, in the guild's time zone.
+//! Message counts by day and month, in the guild's time zone.
 
 use std::sync::Arc;
 
@@ -52,14 +52,14 @@ async fn assert_days(
     }
 }
 
-/// The day turns with the guild's own midnight, not with UTC's.
+/// A day begins at the guild's midnight, not at UTC's.
 pub async fn messages_count_for_the_day_in_the_guilds_time_zone(
     repository: Arc<dyn ActivityRepository>,
 ) {
     set_zone(&*repository, 1, "Asia/Taipei").await;
     let taipei = member(1, 1);
     let utc = member(2, 1);
-    // Around UTC's midnight it is 8 in the morning in Taipei; at 16:00 in UTC the day turns there.
+    // UTC's midnight is 8 in the morning in Taipei; the day there begins at 16:00 UTC.
     for seconds in [-1, 0, 16 * HOUR - 1, 16 * HOUR, 16 * HOUR + 5] {
         let events = [taipei, utc].map(|member| message(member, MIDNIGHT + seconds));
         record_all(&*repository, events).await;
@@ -91,7 +91,7 @@ pub async fn days_follow_daylight_saving_time(repository: Arc<dyn ActivityReposi
         autumn - 2 * HOUR,
         autumn + 23 * HOUR,
     ];
-    // Each bound's last second before, and its first.
+    // The last second before each bound, and the bound itself.
     let events = bounds.into_iter().flat_map(|bound| [bound - 1, bound]);
     record_all(&*repository, events.map(|seconds| message(member, seconds))).await;
     let expected = [
@@ -105,7 +105,7 @@ pub async fn days_follow_daylight_saving_time(repository: Arc<dyn ActivityReposi
     assert_days(&*repository, member, &expected).await;
 }
 
-/// A month counts what its days count, from its first midnight to its last, in the guild's zone.
+/// A month's count is the sum of its days, from the first midnight to the last in the guild's zone.
 pub async fn a_month_is_the_sum_of_its_days(repository: Arc<dyn ActivityRepository>) {
     set_zone(&*repository, 1, "Asia/Taipei").await;
     let member = member(1, 1);
@@ -138,7 +138,8 @@ pub async fn a_month_is_the_sum_of_its_days(repository: Arc<dyn ActivityReposito
     }
 }
 
-/// A late message counts for the day it was written on; a duplicate and an adjustment for none.
+/// A late message counts for the day it was written on. A duplicate and an adjustment count for
+/// none.
 pub async fn a_late_message_counts_for_its_own_day(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let events = [
@@ -159,8 +160,8 @@ pub async fn a_late_message_counts_for_its_own_day(repository: Arc<dyn ActivityR
     .await;
 }
 
-/// The most messages in the period come first, equal counts by user id; who wrote none in it, and
-/// who is in another guild, is left out.
+/// Sorted by messages in the period, ties by user id. Members without a message in it, and members
+/// of other guilds, are left out.
 pub async fn a_leaderboard_by_messages_ranks_by_count_and_then_by_user_id(
     repository: Arc<dyn ActivityRepository>,
 ) {
@@ -210,7 +211,7 @@ pub async fn a_leaderboard_by_messages_ranks_by_count_and_then_by_user_id(
     }
 }
 
-/// What was counted stays on its day; what is recorded after the change goes by the new zone.
+/// Messages already counted stay on their day; messages recorded after the change use the new zone.
 pub async fn a_new_time_zone_holds_for_later_messages_only(
     repository: Arc<dyn ActivityRepository>,
 ) {

@@ -1,4 +1,4 @@
-//! Many callers at once. Their futures are polled side by side by whoever runs the scenario.
+//! Concurrent callers. Their futures are polled together by the executor that runs the scenario.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::testing::fixtures::{
 };
 use crate::time::GuildTimeZone;
 
-/// Enough callers that an adapter which batches writes has several in each batch.
+/// Enough callers that an adapter that batches writes has several in each batch.
 const CALLERS: u32 = 200;
 
 async fn record_at_once(
@@ -27,8 +27,8 @@ async fn record_at_once(
         .collect()
 }
 
-/// Of many messages of one second, all count and one scores; each caller is answered a count of
-/// its own, as if they had come one after the other.
+/// Of many messages in one second, all count and one scores. Each caller gets a different count, as
+/// if the calls had been sequential.
 pub async fn concurrent_messages_of_one_member_all_count(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let events = (0..CALLERS).map(|_| message(member, MIDNIGHT));
@@ -57,7 +57,7 @@ pub async fn concurrent_messages_of_one_member_all_count(repository: Arc<dyn Act
     assert_eq!(counted, u64::from(CALLERS));
 }
 
-/// Of many events of one id, by different members, one counts and the others are duplicates.
+/// Of many events with one id, by different members, one counts and the others are duplicates.
 pub async fn concurrent_events_of_one_id_count_once(repository: Arc<dyn ActivityRepository>) {
     let events = (1..=CALLERS).map(|user| message_with_id(7, member(1, user.into()), MIDNIGHT));
     let outcomes = record_at_once(&*repository, events).await;
@@ -79,7 +79,7 @@ pub async fn concurrent_events_of_one_id_count_once(repository: Arc<dyn Activity
     );
 }
 
-/// No adjustment is lost to another, and each caller is answered a score of its own.
+/// No adjustment is lost, and each caller gets a different score.
 pub async fn concurrent_adjustments_all_add_up(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let half = (0..CALLERS / 2).map(|_| repository.adjust_score(member, delta(0.5), at(MIDNIGHT)));
@@ -103,11 +103,11 @@ pub async fn concurrent_adjustments_all_add_up(repository: Arc<dyn ActivityRepos
         .expect("rules are read");
     assert!(
         f64::from(CALLERS / 2) * 0.5 <= rules.score.max_score(),
-        "nothing was cut off"
+        "nothing was clamped"
     );
 }
 
-/// A batch takes effect at one moment: no other caller's event comes between its own.
+/// A batch takes effect at one moment: no other event is recorded between its events.
 pub async fn concurrent_batches_are_not_mixed(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let batches = (0..CALLERS / 10).map(|_| {

@@ -1,4 +1,4 @@
-//! Leaderboards by score, and the ranks that go with them.
+//! Leaderboards by score, and ranks.
 
 use std::sync::Arc;
 
@@ -26,12 +26,12 @@ async fn top(
         .expect("a leaderboard")
 }
 
-/// The users of a leaderboard, from its first place.
+/// The users of a leaderboard, in order.
 fn users(entries: &[ScoreEntry]) -> Vec<u64> {
     entries.iter().map(|entry| entry.user.get()).collect()
 }
 
-/// Makes a member of guild 1 with `points`, last active `seconds` after midnight.
+/// Creates a member of guild 1 with `points`, last active `seconds` after midnight.
 async fn give(repository: &dyn ActivityRepository, user_id: u64, points: f64, seconds: i64) {
     let adjusted = repository
         .adjust_score(member(1, user_id), delta(points), at(MIDNIGHT + seconds))
@@ -39,8 +39,8 @@ async fn give(repository: &dyn ActivityRepository, user_id: u64, points: f64, se
     adjusted.expect("a score is adjusted");
 }
 
-/// The score that counts is the one at the time asked for: a member who was active of late
-/// overtakes one whose greater score has fallen since, and had not yet done so before.
+/// The score at the requested time decides: a recently active member overtakes one whose higher
+/// score has decayed since, and had not done so at an earlier time.
 pub async fn a_leaderboard_ranks_by_the_score_at_the_time_asked_for(
     repository: Arc<dyn ActivityRepository>,
 ) {
@@ -55,7 +55,7 @@ pub async fn a_leaderboard_ranks_by_the_score_at_the_time_asked_for(
         score: score(points),
         last_message_at: at(MIDNIGHT + seconds),
     };
-    // Two hours of decay have cost the idle member 12.
+    // Two hours of decay cost the idle member 12 points.
     let later = top(&*repository, guild(1), at(MIDNIGHT + active_since), 10).await;
     assert_eq!(
         later,
@@ -91,15 +91,15 @@ pub async fn a_leaderboard_ranks_by_the_score_at_the_time_asked_for(
             })
         );
     }
-    // To ask changes nothing of what is stored.
+    // A query does not change what is stored.
     assert_eq!(
         known(&*repository, member(1, idle)).await.score,
         score(20.0)
     );
 }
 
-/// Equal scores rank by user id, whatever the order in which the members came, and also where
-/// they are equal only once decayed.
+/// Equal scores are ordered by user id, whatever the order of insertion, and also if they are equal
+/// only after decay.
 pub async fn equal_scores_rank_by_user_id(repository: Arc<dyn ActivityRepository>) {
     for user_id in [9, 2, 11, 5] {
         give(&*repository, user_id, 4.0, 0).await;
@@ -129,7 +129,7 @@ pub async fn equal_scores_rank_by_user_id(repository: Arc<dyn ActivityRepository
     }
 }
 
-/// No more places are answered than were asked for, and those are the first.
+/// A leaderboard returns the first entries, at most as many as requested.
 pub async fn a_leaderboard_stops_at_its_limit(repository: Arc<dyn ActivityRepository>) {
     for user_id in 1..=12_u32 {
         give(&*repository, user_id.into(), f64::from(user_id), 0).await;
@@ -142,7 +142,7 @@ pub async fn a_leaderboard_stops_at_its_limit(repository: Arc<dyn ActivityReposi
     }
 }
 
-/// Members of other guilds are not seen, not even under the same user id.
+/// Members of other guilds do not appear, not even with the same user id.
 pub async fn a_leaderboard_shows_its_own_guild_only(repository: Arc<dyn ActivityRepository>) {
     let events = [(1, 1), (1, 2), (2, 2), (2, 3), (3, 4)];
     record_all(
@@ -174,8 +174,8 @@ pub async fn a_leaderboard_shows_its_own_guild_only(repository: Arc<dyn Activity
     );
 }
 
-/// A member whose score has fallen to 0, or never rose, keeps a place.
-pub async fn members_at_zero_are_members_all_the_same(repository: Arc<dyn ActivityRepository>) {
+/// Members whose score has decayed to 0, or never rose, are ranked.
+pub async fn members_at_zero_are_ranked(repository: Arc<dyn ActivityRepository>) {
     give(&*repository, 3, 5.0, 0).await;
     give(&*repository, 2, 0.0, 0).await;
     give(&*repository, 1, 7.0, -100 * 86_400).await;
@@ -196,11 +196,11 @@ pub async fn members_at_zero_are_members_all_the_same(repository: Arc<dyn Activi
     );
 }
 
-/// For every member of a guild of fifty, with ties, members at 0 and rules of its own, the rank is
-/// the place on the leaderboard, and the leaderboard shows the decayed scores in order.
+/// In a guild of fifty members, with ties, members at 0 and custom rules, each member's rank is its
+/// position on the leaderboard, and the leaderboard shows the decayed scores in order.
 pub async fn every_rank_agrees_with_the_leaderboard(repository: Arc<dyn ActivityRepository>) {
     const MEMBERS: u32 = 50;
-    // A rate that no binary fraction holds, so that a store that computes otherwise shows it.
+    // A rate that is not a binary fraction, so that a store that computes differently is found.
     let rules = ScoreRules::default()
         .with_decay_per_hour(7.3)
         .and_then(|rules| rules.with_decay_after_seconds(120))
@@ -215,7 +215,7 @@ pub async fn every_rank_agrees_with_the_leaderboard(repository: Arc<dyn Activity
             .map(|minute| message(member(1, user_id.into()), MIDNIGHT + began + minute * 60));
         record_all(&*repository, events).await;
     }
-    // Others of the same ids elsewhere must not count.
+    // Members with the same ids in another guild must not count.
     record_all(
         &*repository,
         (1..=9).map(|user| message(member(2, user), MIDNIGHT)),

@@ -1,9 +1,9 @@
-//! What every implementation of [`ActivityRepository`] has to show.
+//! The contract of [`ActivityRepository`] as tests.
 //!
-//! A scenario is given an empty repository, tells it something, and asserts what it answers; it
-//! panics where the answer breaks the port's contract. The scenarios know nothing of the
-//! implementation: an adapter's own crate brings the executor and the repository, and runs all of
-//! them with [`conformance_suite!`](crate::conformance_suite):
+//! A scenario takes an empty repository, calls it, and asserts what it returns; it panics if that
+//! breaks the port's contract. Scenarios do not depend on the implementation: an adapter's crate
+//! provides the executor and the repository, and runs all scenarios with
+//! [`conformance_suite!`](crate::conformance_suite):
 //!
 //! ```
 //! use std::future::Future;
@@ -17,7 +17,7 @@
 //! /// Runs one scenario on a repository of its own.
 //! fn run(scenario: Scenario) {
 //!     let mut scenario = scenario(Arc::new(MemoryRepository::new()));
-//!     // The repository in memory never waits, so one poll is all it takes.
+//!     // The in-memory repository never waits, so one poll completes the future.
 //!     let mut context = Context::from_waker(Waker::noop());
 //!     assert!(scenario.as_mut().poll(&mut context).is_ready());
 //! }
@@ -28,28 +28,26 @@
 //! # });
 //! ```
 //!
-//! Two more take what a property test draws from the [`strategies`](crate::testing::strategies):
-//! [`agrees_with_the_model`] and [`lanes_end_as_the_model`]. An adapter calls them from a property
-//! test of its own, with an empty repository for every case.
+//! Two more take values that a property test draws from the
+//! [`strategies`](crate::testing::strategies): [`agrees_with_the_model`] and
+//! [`lanes_end_as_the_model`]. An adapter calls them from a property test of its own, with an empty
+//! repository for every case.
 //!
-//! One more takes a clock beside the repository: [`times_too_far_ahead_are_refused`]. All others expect
-//! a repository that takes times however far ahead.
+//! [`times_too_far_ahead_are_refused`] also takes a clock. All other scenarios require a repository
+//! that accepts times however far ahead.
 //!
-//! An implementation that forgets event ids after a while must, when it is under test, remember
-//! them to the end of the scenario. It should measure that while by its own clock, from when it
-//! saw the id: the suite's events carry any time from 1970 to 5138, and an id must not be
-//! forgotten, nor others with it, because of the time that an event claims.
+//! An implementation that forgets event ids after some time must remember them until the end of the
+//! scenario. It should measure that time by its own clock, from when it recorded the id: the
+//! suite's events have times from 1970 to 5138, and no id may be forgotten because of the time of
+//! an event.
 //!
 //! # Adding a scenario
 //!
-//! Write it as a `pub async fn` that takes the repository alone, named as a sentence, and add its
-//! name to the list in [`conformance_suite!`](crate::conformance_suite); a test of this crate
-//! compares the two.
+//! Write it as a `pub async fn` that takes only the repository, with a sentence as its name, and
+//! add its name to the list in [`conformance_suite!`](crate::conformance_suite). A test of this
+//! crate compares the two.
 
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "a panic is how a scenario says no"
-)]
+#![expect(clippy::missing_panics_doc, reason = "a scenario fails by panicking")]
 
 mod adjusting;
 mod calendar;
@@ -77,15 +75,16 @@ use crate::repository::ActivityRepository;
 use crate::score::{GuildRules, ScoreRules};
 use crate::testing::fixtures::guild;
 
-/// A scenario: given an empty repository, it panics unless the repository keeps the contract.
+/// A scenario: it panics unless the given empty repository keeps the contract.
 pub type Scenario = fn(Arc<dyn ActivityRepository>) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Makes a `#[test]` of every scenario in [`testing::conformance`](crate::testing::conformance),
+/// Generates a `#[test]` for every scenario in
+/// [`testing::conformance`](crate::testing::conformance),
 /// under the scenario's name.
 ///
-/// `$run` is the path of a `fn(Scenario)`. It is called once for each test; it makes an empty
-/// repository, gives it to the [`Scenario`](crate::testing::conformance::Scenario), and blocks
-/// until the future has come to its end.
+/// `$run` is the path of a `fn(Scenario)`. Each test calls it once. It creates an empty repository,
+/// passes it to the [`Scenario`](crate::testing::conformance::Scenario), and blocks until the
+/// future completes.
 #[macro_export]
 macro_rules! conformance_suite {
     ($run:path) => {
@@ -97,26 +96,26 @@ macro_rules! conformance_suite {
             the_maximum_holds
             events_without_an_id_always_count
             the_same_id_counts_once
-            the_same_id_counts_once_whoever_and_whenever
+            the_same_id_counts_once_for_any_member_and_time
             the_same_id_counts_once_within_a_batch
             try_record_records_as_record_does
-            a_batch_is_answered_in_order
-            an_empty_batch_answers_nothing
-            a_batch_of_the_greatest_size_is_taken
+            a_batch_returns_outcomes_in_order
+            an_empty_batch_changes_nothing
+            a_batch_of_the_largest_size_is_recorded
             a_batch_that_is_too_large_is_refused_and_changes_nothing
             nothing_is_known_of_an_unknown_member
-            the_greatest_and_the_least_ids_come_back
-            the_greatest_and_the_least_times_come_back
+            the_smallest_and_largest_ids_are_stored_unchanged
+            the_first_and_last_times_are_stored_unchanged
             an_adjustment_inserts_an_unknown_member
             adjustments_add_up_within_zero_and_the_maximum
             an_adjustment_keeps_the_later_time
             the_next_event_sees_an_adjustment
-            a_member_made_by_an_adjustment_has_no_first_message
+            a_member_created_by_an_adjustment_has_no_first_message
             a_leaderboard_ranks_by_the_score_at_the_time_asked_for
             equal_scores_rank_by_user_id
             a_leaderboard_stops_at_its_limit
             a_leaderboard_shows_its_own_guild_only
-            members_at_zero_are_members_all_the_same
+            members_at_zero_are_ranked
             every_rank_agrees_with_the_leaderboard
             messages_count_for_the_day_in_the_guilds_time_zone
             days_follow_daylight_saving_time
@@ -125,8 +124,8 @@ macro_rules! conformance_suite {
             a_leaderboard_by_messages_ranks_by_count_and_then_by_user_id
             a_new_time_zone_holds_for_later_messages_only
             rules_are_the_defaults_until_they_are_set
-            rules_come_back_as_they_were_set
-            rules_of_zero_are_kept_to
+            rules_are_read_back_as_they_were_set
+            rules_of_zero_apply
             rules_of_one_guild_leave_the_others_alone
             new_rules_hold_from_the_next_event
             a_lowered_maximum_holds_from_the_next_event
@@ -149,7 +148,7 @@ macro_rules! conformance_suite {
     };
 }
 
-/// Records `events` one after the other, and answers what each did.
+/// Records `events` one after the other, and returns the outcomes.
 async fn record_all(
     repository: &dyn ActivityRepository,
     events: impl IntoIterator<Item = ActivityEvent>,
@@ -187,10 +186,10 @@ async fn set_score_rules(repository: &dyn ActivityRepository, guild_id: u64, sco
         .expect("rules are set");
 }
 
-/// The record that an outcome shows.
+/// The record in an outcome.
 fn shown(outcome: EventOutcome) -> ActivityRecord {
     match outcome {
         EventOutcome::Scored(record) | EventOutcome::CoolingDown(record) => record,
-        EventOutcome::Duplicate => panic!("the event was taken for a duplicate"),
+        EventOutcome::Duplicate => panic!("the event was reported as a duplicate"),
     }
 }

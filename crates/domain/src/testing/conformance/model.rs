@@ -15,9 +15,9 @@ use crate::testing::strategies::{SPAN_SECONDS, START};
 use crate::testing::{Model, Operation, OperationOutput};
 use crate::time::UnixSeconds;
 
-/// One after the other, every operation is answered as the [`Model`] answers it, and in the end
-/// every question is: records, message counts, leaderboards, ranks, rules and counts, for all
-/// members that were written and for members that were not. Scores are equal to the bit.
+/// Runs the operations one after the other, and requires that each returns what the [`Model`]
+/// returns. At the end all queries must agree too: records, message counts, leaderboards, ranks,
+/// rules and totals, for members with and without writes. Scores are equal to the bit.
 ///
 /// Expects an empty repository, and operations as
 /// [`strategies::operations`](crate::testing::strategies::operations) draws them.
@@ -33,13 +33,13 @@ pub async fn agrees_with_the_model(
     assert_same_state(&*repository, &model, &operations).await;
 }
 
-/// Lanes run at once, each one operation after the other; whatever the interleaving, every
-/// operation is answered, and the repository ends, as the [`Model`] that ran lane after lane.
-/// Scores are equal to the bit.
+/// Runs the lanes concurrently, each lane sequentially. Whatever the interleaving, every operation
+/// must return, and the repository must end, as in the [`Model`] that ran lane after lane. Scores
+/// are equal to the bit.
 ///
 /// Expects an empty repository, and lanes that do not depend on each other, as
 /// [`strategies::lanes`](crate::testing::strategies::lanes) draws them: members and event ids
-/// belong to one lane each, and rules are set only for guilds that one lane alone writes to.
+/// belong to one lane each, and rules are set only for guilds to which a single lane writes.
 pub async fn lanes_end_as_the_model(
     repository: Arc<dyn ActivityRepository>,
     lanes: Vec<Vec<Operation>>,
@@ -70,16 +70,17 @@ async fn perform(repository: &dyn ActivityRepository, operation: &Operation) -> 
 fn expected(model: &mut Model, operation: &Operation) -> OperationOutput {
     operation
         .apply(model)
-        .expect("strategies draw no batch that is too large")
+        .expect("strategies do not draw batches that are too large")
 }
 
-/// Numbers that print alike are equal to the bit (none is NaN), and `==` alone takes 0.0 for -0.0.
+/// Numbers that print alike are equal to the bit (none is NaN); `==` alone would accept 0.0 for
+/// -0.0.
 fn assert_same<T: PartialEq + Debug>(actual: &T, expected: &T, asked: &dyn Debug) {
-    assert_eq!(actual, expected, "answered to {asked:?}");
+    assert_eq!(actual, expected, "returned for {asked:?}");
     assert_eq!(
         format!("{actual:?}"),
         format!("{expected:?}"),
-        "answered to {asked:?}"
+        "returned for {asked:?}"
     );
 }
 
@@ -110,7 +111,7 @@ async fn assert_same_state(
     }
 }
 
-/// The guilds and the users that operations name.
+/// The guilds and users in the operations.
 fn written(operations: &[Operation]) -> (BTreeSet<GuildId>, BTreeSet<UserId>) {
     let mut guilds = BTreeSet::new();
     let mut users = BTreeSet::new();
@@ -171,7 +172,7 @@ async fn assert_same_messages(
     guild: GuildId,
     users: &BTreeSet<UserId>,
 ) {
-    // The days of all guilds, so that some are asked for on which this one was silent.
+    // The days of all guilds, so that days without messages in this guild are queried too.
     let days: BTreeSet<_> = model.day_counts().map(|(_, day, _)| day).collect();
     let months: BTreeSet<_> = days.iter().map(|day| day.month()).collect();
     let periods = days

@@ -1,4 +1,4 @@
-//! Events: what one does, which count, and batches of them.
+//! Events: what one changes, which ones count, and batches.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::score::ScoreRules;
 use crate::testing::fixtures::{MIDNIGHT, at, guild, member, message, message_with_id, score};
 use crate::time::{GuildTimeZone, UnixSeconds};
 
-/// A member's first message sets the score to the gain and the time to its own.
+/// A member's first message sets the score to the gain and the last time to its own.
 pub async fn a_first_message_scores_the_gain(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let outcomes = record_all(&*repository, [message(member, MIDNIGHT)]).await;
@@ -25,8 +25,7 @@ pub async fn a_first_message_scores_the_gain(repository: Arc<dyn ActivityReposit
     assert_eq!(known(&*repository, member).await, expected);
 }
 
-/// A message before the cooldown is over raises the count and nothing else; the one at its end
-/// scores.
+/// A message before the end of the cooldown only raises the count; the one at its end scores.
 pub async fn a_message_within_the_cooldown_is_counted_only(
     repository: Arc<dyn ActivityRepository>,
 ) {
@@ -59,7 +58,7 @@ pub async fn a_message_within_the_cooldown_is_counted_only(
     assert_eq!(known(&*repository, member).await, third);
 }
 
-/// A message from before the last one raises the count and nothing else, however late it is.
+/// A message older than the last one only raises the count, however late it is.
 pub async fn a_late_message_is_counted_and_never_moves_time_back(
     repository: Arc<dyn ActivityRepository>,
 ) {
@@ -76,8 +75,8 @@ pub async fn a_late_message_is_counted_and_never_moves_time_back(
     assert_eq!(known(&*repository, member).await, expected);
 }
 
-/// After an hour and the grace, 6 of the score are gone before the gain is added; after days, all
-/// of it is, and no more.
+/// After an hour and the grace, the score has lost 6 before the gain is added; after days it is 0
+/// before the gain, not less.
 pub async fn a_message_after_a_pause_pays_the_decay_first(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let score_at = |outcome: &EventOutcome| shown(*outcome).score;
@@ -93,7 +92,7 @@ pub async fn a_message_after_a_pause_pays_the_decay_first(repository: Arc<dyn Ac
     assert_eq!(outcomes.last().map(score_at), Some(score(1.0)));
 }
 
-/// No message raises the score above the guild's maximum, a first one included.
+/// No message raises the score above the guild's maximum, not even the first.
 pub async fn the_maximum_holds(repository: Arc<dyn ActivityRepository>) {
     let rules = ScoreRules::default()
         .with_max_score(2.5)
@@ -114,7 +113,7 @@ pub async fn the_maximum_holds(repository: Arc<dyn ActivityRepository>) {
     assert_eq!(shown(outcomes[0]).score, score(2.5));
 }
 
-/// Without an id, equal events are still events of their own.
+/// Without ids, equal events all count.
 pub async fn events_without_an_id_always_count(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let outcomes = record_all(&*repository, [message(member, MIDNIGHT); 5]).await;
@@ -122,7 +121,7 @@ pub async fn events_without_an_id_always_count(repository: Arc<dyn ActivityRepos
     assert_eq!(known(&*repository, member).await.messages, 5);
 }
 
-/// An event that was recorded before changes nothing, by whichever way it comes.
+/// An event that was recorded before changes nothing, whichever operation records it.
 pub async fn the_same_id_counts_once(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     let event = message_with_id(7, member, MIDNIGHT);
@@ -155,8 +154,10 @@ pub async fn the_same_id_counts_once(repository: Arc<dyn ActivityRepository>) {
     );
 }
 
-/// An id says which message it is: another member, guild or time makes no other event of it.
-pub async fn the_same_id_counts_once_whoever_and_whenever(repository: Arc<dyn ActivityRepository>) {
+/// An id identifies the message: another member, guild or time does not make it a different event.
+pub async fn the_same_id_counts_once_for_any_member_and_time(
+    repository: Arc<dyn ActivityRepository>,
+) {
     let first = message_with_id(7, member(1, 1), MIDNIGHT);
     let others = [
         message_with_id(7, member(1, 2), MIDNIGHT),
@@ -182,7 +183,7 @@ pub async fn the_same_id_counts_once_whoever_and_whenever(repository: Arc<dyn Ac
     );
 }
 
-/// Within one batch the first event of an id counts, and those after it are duplicates.
+/// Within a batch the first event with an id counts, and later ones are duplicates.
 pub async fn the_same_id_counts_once_within_a_batch(repository: Arc<dyn ActivityRepository>) {
     let batch = vec![
         message_with_id(7, member(1, 1), MIDNIGHT),
@@ -210,7 +211,7 @@ pub async fn the_same_id_counts_once_within_a_batch(repository: Arc<dyn Activity
     );
 }
 
-/// Where there is room, `try_record` does what `record` does.
+/// If there is space, `try_record` does what `record` does.
 pub async fn try_record_records_as_record_does(repository: Arc<dyn ActivityRepository>) {
     let (tried, recorded) = (member(1, 1), member(2, 1));
     for after in [0, 30, 60, 4_000, 10] {
@@ -231,8 +232,8 @@ pub async fn try_record_records_as_record_does(repository: Arc<dyn ActivityRepos
     }
 }
 
-/// A batch is applied in the order given, so that each outcome shows what those before it did.
-pub async fn a_batch_is_answered_in_order(repository: Arc<dyn ActivityRepository>) {
+/// A batch is applied in the given order, so each outcome shows the effect of those before it.
+pub async fn a_batch_returns_outcomes_in_order(repository: Arc<dyn ActivityRepository>) {
     let (one, two) = (member(1, 1), member(1, 2));
     let batch = vec![
         message(one, MIDNIGHT),
@@ -266,7 +267,7 @@ pub async fn a_batch_is_answered_in_order(repository: Arc<dyn ActivityRepository
 }
 
 /// No events, no outcomes, no change.
-pub async fn an_empty_batch_answers_nothing(repository: Arc<dyn ActivityRepository>) {
+pub async fn an_empty_batch_changes_nothing(repository: Arc<dyn ActivityRepository>) {
     let outcomes = repository
         .record_many(Vec::new())
         .await
@@ -276,8 +277,8 @@ pub async fn an_empty_batch_answers_nothing(repository: Arc<dyn ActivityReposito
     assert_eq!(counts, ActivityCounts::default());
 }
 
-/// The greatest batch that the port allows is recorded whole.
-pub async fn a_batch_of_the_greatest_size_is_taken(repository: Arc<dyn ActivityRepository>) {
+/// The largest batch that the port allows is recorded in full.
+pub async fn a_batch_of_the_largest_size_is_recorded(repository: Arc<dyn ActivityRepository>) {
     let batch: Vec<_> = (0_u64..)
         .take(MAX_EVENTS_PER_CALL)
         .map(|index| message_with_id(index + 1, member(1, index % 7 + 1), MIDNIGHT))
@@ -302,7 +303,7 @@ pub async fn a_batch_of_the_greatest_size_is_taken(repository: Arc<dyn ActivityR
     );
 }
 
-/// One event more is refused as a whole, and its ids are not remembered.
+/// A batch with one event more is refused as a whole, and its ids are not remembered.
 pub async fn a_batch_that_is_too_large_is_refused_and_changes_nothing(
     repository: Arc<dyn ActivityRepository>,
 ) {
@@ -324,8 +325,8 @@ pub async fn a_batch_that_is_too_large_is_refused_and_changes_nothing(
     assert_eq!(shown(outcomes[0]).messages, 2);
 }
 
-/// Of a member who never wrote, in a guild with others or without, nothing is known, and to ask
-/// makes nobody a member.
+/// Nothing is returned for a member who never wrote, whether or not the guild has others, and
+/// querying does not create a member.
 pub async fn nothing_is_known_of_an_unknown_member(repository: Arc<dyn ActivityRepository>) {
     record_all(&*repository, [message(member(1, 1), MIDNIGHT)]).await;
     let day = GuildTimeZone::default().day_of(at(MIDNIGHT));
@@ -365,8 +366,10 @@ pub async fn nothing_is_known_of_an_unknown_member(repository: Arc<dyn ActivityR
     );
 }
 
-/// Ids from 1 to 2^63 − 1 are kept as they are, and in order.
-pub async fn the_greatest_and_the_least_ids_come_back(repository: Arc<dyn ActivityRepository>) {
+/// Ids from 1 to 2^63 − 1 are stored unchanged, and sorted.
+pub async fn the_smallest_and_largest_ids_are_stored_unchanged(
+    repository: Arc<dyn ActivityRepository>,
+) {
     const MAX: u64 = i64::MAX as u64;
     let members = [
         member(1, 1),
@@ -398,8 +401,10 @@ pub async fn the_greatest_and_the_least_ids_come_back(repository: Arc<dyn Activi
     }
 }
 
-/// Times from 1970 to 5138 are kept as they are, in every reading.
-pub async fn the_greatest_and_the_least_times_come_back(repository: Arc<dyn ActivityRepository>) {
+/// Times from 1970 to 5138 are stored unchanged, in every query.
+pub async fn the_first_and_last_times_are_stored_unchanged(
+    repository: Arc<dyn ActivityRepository>,
+) {
     let limit = LeaderboardLimit::default();
     let zone = GuildTimeZone::default();
     for (guild_id, time) in [(1, UnixSeconds::MIN), (2, UnixSeconds::MAX)] {
@@ -425,7 +430,7 @@ pub async fn the_greatest_and_the_least_times_come_back(repository: Arc<dyn Acti
             assert_eq!(entries[0].score, score(left));
         }
     }
-    // From the one end of time to the other: all is decayed but the gain.
+    // From the first time to the last: everything decays except the gain.
     let outcomes = record_all(
         &*repository,
         [message(member(1, 1), UnixSeconds::MAX.get())],

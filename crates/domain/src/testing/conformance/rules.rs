@@ -1,4 +1,4 @@
-//! Rules of guilds, and what the repository holds over all of them.
+//! Rules of guilds, and totals over all guilds.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ async fn rules_of(repository: &dyn ActivityRepository, guild_id: u64) -> GuildRu
         .expect("rules are read")
 }
 
-/// Rules of zero wherever zero is legal.
+/// Rules with zero wherever zero is legal.
 fn zero_rules() -> ScoreRules {
     ScoreRules::default()
         .with_gain_per_message(0.0)
@@ -26,16 +26,16 @@ fn zero_rules() -> ScoreRules {
         .expect("legal rules")
 }
 
-/// A guild has the default rules, whether it has members or not.
+/// A guild has the default rules until others are set, with or without members.
 pub async fn rules_are_the_defaults_until_they_are_set(repository: Arc<dyn ActivityRepository>) {
     assert_eq!(rules_of(&*repository, 1).await, GuildRules::default());
     record_all(&*repository, [message(member(1, 1), MIDNIGHT)]).await;
     assert_eq!(rules_of(&*repository, 1).await, GuildRules::default());
 }
 
-/// What is set is read back to the bit, zeros and bounds included, and may be set again; a guild
-/// that has rules only counts as no guild with members.
-pub async fn rules_come_back_as_they_were_set(repository: Arc<dyn ActivityRepository>) {
+/// Rules are read back to the bit, zeros and bounds included, and can be set again. A guild with
+/// rules and without members is not counted.
+pub async fn rules_are_read_back_as_they_were_set(repository: Arc<dyn ActivityRepository>) {
     let greatest = ScoreRules::default()
         .with_max_score(MAX_SCORE_LIMIT)
         .and_then(|rules| rules.with_gain_per_message(MAX_SCORE_LIMIT))
@@ -66,8 +66,8 @@ pub async fn rules_come_back_as_they_were_set(repository: Arc<dyn ActivityReposi
     assert_eq!(counts, ActivityCounts::default());
 }
 
-/// Zero is a rule and not the absence of one.
-pub async fn rules_of_zero_are_kept_to(repository: Arc<dyn ActivityRepository>) {
+/// Zero is a rule, not the absence of one.
+pub async fn rules_of_zero_apply(repository: Arc<dyn ActivityRepository>) {
     set_score_rules(&*repository, 1, zero_rules()).await;
     let member = member(1, 1);
     let outcomes = record_all(&*repository, [message(member, MIDNIGHT)]).await;
@@ -117,7 +117,7 @@ pub async fn rules_of_zero_are_kept_to(repository: Arc<dyn ActivityRepository>) 
     );
 }
 
-/// Rules hold for the guild they were set for.
+/// Rules apply only to the guild they were set for.
 pub async fn rules_of_one_guild_leave_the_others_alone(repository: Arc<dyn ActivityRepository>) {
     let generous = ScoreRules::default()
         .with_gain_per_message(5.0)
@@ -132,7 +132,7 @@ pub async fn rules_of_one_guild_leave_the_others_alone(repository: Arc<dyn Activ
         .expect("rules are set");
     assert_eq!(rules_of(&*repository, 1).await, GuildRules::default());
     assert_eq!(rules_of(&*repository, 2).await, rules);
-    // One batch over both, so that rules must be looked up for each event's own guild.
+    // One batch over both guilds, so that rules must be looked up for each event's guild.
     let batch = [1, 2, 1, 2].map(|id| message(member(id, 1), MIDNIGHT));
     let outcomes = repository
         .record_many(batch.to_vec())
@@ -145,8 +145,8 @@ pub async fn rules_of_one_guild_leave_the_others_alone(repository: Arc<dyn Activ
     assert_eq!(scores, [1.0, 5.0, 1.0, 5.0]);
 }
 
-/// New rules hold for every event recorded after they were set, and change no stored score; the
-/// leaderboard decays by them at once.
+/// New rules apply to every event recorded after they were set, and do not change stored scores.
+/// The leaderboard uses them for decay immediately.
 pub async fn new_rules_hold_from_the_next_event(repository: Arc<dyn ActivityRepository>) {
     let member = member(1, 1);
     record_all(&*repository, [message(member, MIDNIGHT)]).await;
@@ -174,7 +174,7 @@ pub async fn new_rules_hold_from_the_next_event(repository: Arc<dyn ActivityRepo
     assert_eq!(shown(outcomes[1]).score, score(3.5));
 }
 
-/// A score above a maximum that was lowered stays as it is stored until it next changes.
+/// A stored score above a lowered maximum stays until its next change.
 pub async fn a_lowered_maximum_holds_from_the_next_event(repository: Arc<dyn ActivityRepository>) {
     let (one, two) = (member(1, 1), member(1, 2));
     for member in [one, two] {
@@ -201,8 +201,8 @@ pub async fn a_lowered_maximum_holds_from_the_next_event(repository: Arc<dyn Act
     assert_eq!(adjusted.expect("a score is adjusted").score, score(10.0));
 }
 
-/// Members, guilds with members, and messages are counted over all guilds; duplicates and
-/// adjustments are no messages.
+/// Members, guilds with members and messages are counted over all guilds; duplicates and
+/// adjustments are not messages.
 pub async fn counts_cover_all_guilds(repository: Arc<dyn ActivityRepository>) {
     let counts = repository.counts().await.expect("a repository counts");
     assert_eq!(counts, ActivityCounts::default());

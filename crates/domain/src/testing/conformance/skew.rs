@@ -11,12 +11,12 @@ use crate::testing::ManualClock;
 use crate::testing::fixtures::{at, delta, member, message, message_with_id};
 use crate::time::{Clock, UnixSeconds};
 
-/// A time that lies more than ten minutes ahead of the clock is refused by every write that names one,
-/// and leaves nothing behind: no member, no score, no event id. What lies ten minutes ahead is taken,
-/// and so is any time in the past.
+/// Every write refuses a time more than ten minutes ahead of the clock and leaves nothing behind:
+/// no member, no score, no event id. A time ten minutes ahead is accepted, and so is any time in
+/// the past.
 ///
-/// Expects an empty repository that takes its time from `clock` and allows
-/// [`DEFAULT_MAX_CLOCK_SKEW`]; an adapter calls this from a test of its own.
+/// Expects an empty repository that uses `clock` and allows [`DEFAULT_MAX_CLOCK_SKEW`]. An adapter
+/// calls this from a test of its own.
 pub async fn times_too_far_ahead_are_refused(
     repository: Arc<dyn ActivityRepository>,
     clock: ManualClock,
