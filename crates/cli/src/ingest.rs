@@ -47,7 +47,7 @@ pub(super) async fn ingest(args: IngestArgs, context: &Context<'_>) -> Result<Ex
     }
     if let Some(ack) = args.ack.as_deref()
         && !from_stdin
-        && is_same_file(ack, &args.input)
+        && roas_db::is_same_file(ack, &args.input)
     {
         let what = format!("{} is the input itself", ack.display());
         return Err(CliError::Usage(what));
@@ -225,23 +225,6 @@ fn refuse_database(path: &Path, database: &Path) -> Result<(), CliError> {
         return Err(CliError::Usage(what));
     }
     Ok(())
-}
-
-/// Whether two paths are one file, under whatever names.
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| {
-        #[cfg(unix)]
-        let identity = std::fs::metadata(path)
-            .map(|file| {
-                use std::os::unix::fs::MetadataExt;
-                (file.dev(), file.ino())
-            })
-            .ok();
-        #[cfg(not(unix))]
-        let identity = path.canonicalize().ok();
-        identity
-    };
-    identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
 /// The file that takes the ids of committed events, one a line.

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::OpenError;
+#[cfg(unix)]
 use crate::identity::FileIdentity;
 
 /// What stands behind a database's name in the names of the files that belong to it.
@@ -33,21 +34,28 @@ pub fn belongs_to_database(path: &Path, database: &Path) -> bool {
         // The case may not count on the file system. Folders of one identity are one folder, mounted
         // here and there.
         let name = |path: &Path| path.file_name().map(OsStr::to_ascii_lowercase);
-        let folder = |path: &Path| {
-            path.parent()
-                .and_then(|folder| FileIdentity::of(folder).ok())
-        };
-        name(one) == name(other) && folder(one).is_some() && folder(one) == folder(other)
-    };
-    let same_file = |one: &Path, other: &Path| {
-        FileIdentity::of(one)
-            .is_ok_and(|one| FileIdentity::of(other).is_ok_and(|other| one == other))
+        let folders = one.parent().zip(other.parent());
+        name(one) == name(other) && folders.is_some_and(|(one, other)| is_same_file(one, other))
     };
     let path = resolved(path);
     std::iter::once("").chain(SIDE_SUFFIXES).any(|suffix| {
         let file = with_suffix(&database, suffix);
-        same_name(&path, &file) || same_file(&path, &file)
+        same_name(&path, &file) || is_same_file(&path, &file)
     })
+}
+
+/// Whether two paths lead to one file or folder that is there, under whatever names.
+#[must_use]
+pub fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        #[cfg(unix)]
+        let identity = FileIdentity::of(path);
+        // There is no other identity there than the name.
+        #[cfg(not(unix))]
+        let identity = fs::canonicalize(path);
+        identity.ok()
+    };
+    identity(one).is_some_and(|one| Some(one) == identity(other))
 }
 
 /// Whether `path` has the name of a file that belongs to another database, which is there.

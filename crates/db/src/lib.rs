@@ -37,7 +37,7 @@ pub use admin::progress::{Phase, Progress, Watcher};
 pub use config::{Access, Config, Durability, JournalMode, OnOldSchema};
 pub use database::{Database, DatabaseInfo, DatabaseSize, FileUsers};
 pub use error::{OpenError, SqliteError};
-pub use files::belongs_to_database;
+pub use files::{belongs_to_database, is_same_file};
 pub use invalid::InvalidRow;
 pub use lock::holder::LockHolder;
 pub use lock::other_processes::OtherProcess;

@@ -1,4 +1,4 @@
-//! The time by which event ids are remembered: a clock that only goes on, whatever the host's does.
+//! The time by which event ids are remembered: a clock that only moves forward, whatever the host's does.
 //!
 //! A host without a battery stands in 1970 until its clock is set; an operator sets it wrong by years
 //! and back. Ids recorded in between would look older than any window as soon as the clock is right

@@ -4,7 +4,7 @@
 //! that keeps a snapshot, a copy of a large database for example, SQLite can only let it grow. Disk is
 //! cheaper than latency, so nothing happens up to half of the limit; from there on the writer waits
 //! between its transactions, the longer the less room is left. Transactions become fewer and larger,
-//! and no caller fails: where the limit is reached all the same, one transaction goes on each time
+//! and no caller fails: where the limit is reached all the same, one transaction is run each time
 //! that half of the callers' deadline has passed.
 
 use std::path::Path;
